@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Attention with the mask, the position system and the rotation given as data:
+ *
+ *     s[m, n]  = softcap( scale * logn(m) * <R q_m, R k_n> + bias(m, n) )    for visible (m, n), else -infinity
+ *     out[m]   = sum_n softmax_n(s[m, n]) * v_n          lse[m] = log sum_n exp(s[m, n])
+ *
+ * softcap(x) = c * tanh(x / c), or x when c = 0. R is the optional rotation (rope.h) at absolute positions. Work is
+ * O(seq_q * visible keys) on every path, extra memory O(seq_q + seq_k); score matrices are never stored whole.
+ */
+#ifndef ROSACE_ATTENTION_H
+#define ROSACE_ATTENTION_H
+
+#include <rosace/mask.h>
+#include <rosace/rope.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What is added to a score as a function of the distance; i = m + off is the query's place among the keys (mask.h). */
+typedef enum rosace_bias_kind {
+    ROSACE_BIAS_NONE = 0,
+    ROSACE_BIAS_ALIBI, /* -slope[h] * |i - n|; params: fp32 [n_heads] (Press et al. 2021) */
+    ROSACE_BIAS_SHAW   /* clipped relative (Shaw et al. 2018): r = clip(i - n, -max_distance, max_distance) + max_distance;
+                          scale * <q, key_table[r]> on the score, sum_n a_n value_table[r] on the output;
+                          tables: fp32 [2*max_distance + 1, head_dim], shared by the heads; either may be absent */
+} rosace_bias_kind;
+
+typedef enum rosace_attention_path {
+    ROSACE_PATH_AUTO = 0, /* fused where it can, else gemm; $ROSACE_ATTENTION_PATH (gemm, fused) decides when set */
+    ROSACE_PATH_GEMM,     /* matrix products around a masked softmax, one band of query rows at a time */
+    ROSACE_PATH_FUSED     /* one kernel with an online softmax; tiles outside the mask are never visited */
+} rosace_attention_path;
+
+typedef struct rosace_attention_desc {
+    size_t struct_size;         /* sizeof(rosace_attention_desc) */
+    size_t n_heads;             /* query heads */
+    size_t n_kv_heads;          /* key/value heads, divides n_heads (default 0 = n_heads); head h reads h / (n_heads/n_kv_heads) */
+    size_t head_dim;            /* 16 to 256, a multiple of 8 */
+    rosace_dtype dtype;         /* of q, k, v, out (default ROSACE_F32) */
+    rosace_mask mask;           /* (default: everything visible) */
+    rosace_bias_kind bias;      /* (default none) */
+    int64_t bias_max_distance;  /* SHAW: 1 to 1024 */
+    float scale;                /* (default 0 = 1/sqrt(head_dim)) */
+    float softcap;              /* (default 0 = none) */
+    const rosace_rope_desc *rope; /* rotate q and k on load; read during plan creation only; head_dim and dtype in it are
+                                   taken from here (default NULL: none) */
+    int64_t rerope_window;      /* ReRoPE (Su 2023, kexue 9708): relative position i - n while < rerope_window, else
+                                   rerope_window. Needs rope and causal (default 0 = off) */
+    int64_t logn_train_len;     /* scale q at position p by max(1, ln(p + 1) / ln(logn_train_len)) (Su 2022, kexue 8823);
+                                   p is the query's position; >= 2 (default 0 = off) */
+    rosace_attention_path path; /* (default AUTO) */
+    size_t max_batch, max_seq_q, max_seq_k; /* largest call this plan serves. Given, workspace is part of the plan; left 0,
+                                   a call that needs workspace must bring its own (default 0) */
+} rosace_attention_desc;
+#define ROSACE_ATTENTION_DESC_DEFAULT { .struct_size = sizeof(rosace_attention_desc), .mask = ROSACE_MASK_DEFAULT }
+
+/* Thread-safety: a plan may be enqueued from one thread at a time; different plans freely. A plan's own workspace is
+ * shared by its calls, so calls of one plan on several queues must be ordered by events. */
+typedef struct rosace_attention_plan rosace_attention_plan;
+
+ROSACE_API rosace_status rosace_attention_plan_create(rosace_context *context, const rosace_attention_desc *desc,
+                                                      rosace_attention_plan **out);
+ROSACE_API void rosace_attention_plan_destroy(rosace_attention_plan **plan);
+
+/* The name of the variant a plan runs, as bench rows and logs have it, e.g. "attention_cpu_f32_d64_q32k64"; borrowed. */
+ROSACE_API const char *rosace_attention_plan_variant(const rosace_attention_plan *plan);
+
+/* The path a plan runs: ROSACE_PATH_GEMM or ROSACE_PATH_FUSED. */
+ROSACE_API rosace_attention_path rosace_attention_plan_path(const rosace_attention_plan *plan);
+
+/* Bytes of device workspace a call of these sizes needs (0: none). Errors: ROSACE_INVALID_ARGUMENT (overflow). */
+ROSACE_API rosace_status rosace_attention_workspace_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq_q,
+                                                          size_t seq_k, size_t *bytes);
+
+/* off of mask.h when not the bottom-right default, see rosace_attention_args.q_offset */
+#define ROSACE_ALIGN_BOTTOM_RIGHT INT64_MIN
+
+typedef struct rosace_attention_args {
+    size_t struct_size;      /* sizeof(rosace_attention_args) */
+    rosace_tensor q, out;    /* [batch, seq_q, n_heads, head_dim]; out overlaps no input */
+    rosace_tensor k, v;      /* [batch, seq_k, n_kv_heads, head_dim]; seq_k >= 1 */
+    cl_mem lse;              /* fp32 [batch, n_heads, seq_q], packed (default NULL: not wanted) */
+    size_t lse_offset;       /* in elements */
+    int64_t q_offset;        /* place of query row 0 among the keys, >= 0 or any when seq_q > seq_k
+                                (default ROSACE_ALIGN_BOTTOM_RIGHT = seq_k - seq_q) */
+    cl_mem bias_params;      /* ALIBI: slopes, fp32 [n_heads] */
+    size_t bias_params_offset;
+    cl_mem shaw_key, shaw_value; /* SHAW tables, fp32; either may be NULL */
+    size_t shaw_key_offset, shaw_value_offset;
+    rosace_positions q_positions, k_positions; /* for rope and log-n; default: keys 0, 1, ...; queries q_offset, q_offset+1, ... */
+    bool use_positions;      /* take q_positions and k_positions instead of that default (default false) */
+    cl_mem workspace;        /* (default NULL: the plan's) */
+    size_t workspace_offset_bytes, workspace_bytes; /* offset: a multiple of the device's CL_DEVICE_MEM_BASE_ADDR_ALIGN / 8 */
+} rosace_attention_args;
+#define ROSACE_ATTENTION_ARGS_DEFAULT                                                                                  \
+    {                                                                                                                  \
+        .struct_size = sizeof(rosace_attention_args), .q_offset = ROSACE_ALIGN_BOTTOM_RIGHT,                           \
+        .q_positions = {.seq_stride = 1 }, .k_positions = {.seq_stride = 1 }                                           \
+    }
+
+ROSACE_API rosace_status rosace_attention_enqueue(rosace_attention_plan *plan, cl_command_queue queue,
+                                                  const rosace_attention_args *args, cl_uint num_wait,
+                                                  const cl_event *wait, cl_event *event);
+
+/* The same in one call: makes a plan on first use of a descriptor (max_* aside) and keeps it in the context; workspace,
+ * where needed and not given, is allocated for the call and freed when the call's commands are complete. */
+ROSACE_API rosace_status rosace_attention(rosace_context *context, cl_command_queue queue, const rosace_attention_desc *desc,
+                                          const rosace_attention_args *args, cl_uint num_wait, const cl_event *wait,
+                                          cl_event *event);
+
+/* ALiBi's slopes: 2^(-8(h+1)/H) for H a power of two; else those of the next lower power P, followed by every second
+ * one of 2P (Press et al. 2021, reference code). Errors: ROSACE_INVALID_ARGUMENT (slopes NULL, n_heads 0). */
+ROSACE_API rosace_status rosace_alibi_slopes(size_t n_heads, float *slopes);
+
+/* ---- The pieces by themselves ------------------------------------------------------------------------------------ */
+
+/* Softmax over the visible keys of a matrix of scores [batch, seq_q, n_heads, seq_k] (a tensor view whose last axis is
+ * the keys), in place or into `probs` (NULL: in place): p = softmax(softcap(scale * s + bias)), hidden keys become 0.
+ * Rows without a visible key become 0, lse -infinity. `lse` as in rosace_attention_args, may be NULL. Scores and probs may
+ * be fp32 or fp16, both alike; seq_k is any length. bias: NONE or ALIBI with `slopes`. */
+typedef struct rosace_softmax_args {
+    size_t struct_size;
+    rosace_tensor scores;
+    const rosace_tensor *probs;
+    rosace_mask mask;
+    int64_t q_offset;
+    float scale;   /* (default 1) */
+    float softcap; /* (default 0 = none) */
+    rosace_bias_kind bias;
+    cl_mem bias_params;
+    size_t bias_params_offset;
+    cl_mem lse;
+    size_t lse_offset;
+} rosace_softmax_args;
+#define ROSACE_SOFTMAX_ARGS_DEFAULT                                                                                    \
+    {                                                                                                                  \
+        .struct_size = sizeof(rosace_softmax_args), .mask = ROSACE_MASK_DEFAULT,                                       \
+        .q_offset = ROSACE_ALIGN_BOTTOM_RIGHT, .scale = 1.0f                                                           \
+    }
+ROSACE_API rosace_status rosace_masked_softmax(rosace_context *context, cl_command_queue queue,
+                                               const rosace_softmax_args *args, cl_uint num_wait, const cl_event *wait,
+                                               cl_event *event);
+
+/* Writes the mask (and an ALiBi bias) as an additive matrix [1, seq_q, n_heads, seq_k]: 0 or the bias where visible,
+ * -infinity where hidden. For use with other libraries; rosace itself never needs it. bias: NONE or ALIBI. */
+ROSACE_API rosace_status rosace_mask_matrix(rosace_context *context, cl_command_queue queue, const rosace_mask *mask,
+                                            int64_t q_offset, rosace_bias_kind bias, cl_mem bias_params,
+                                            size_t bias_params_offset, const rosace_tensor *out, cl_uint num_wait,
+                                            const cl_event *wait, cl_event *event);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Matrix products, row-major: C = alpha * op(A) op(B) + beta * C, batched with strides.
+ */
+#ifndef ROSACE_MATMUL_H
+#define ROSACE_MATMUL_H
+
+#include <rosace/rosace.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A matrix or a batch of them. Element (b, r, c) is at offset + b*batch_stride + r*row_stride + c, in elements. */
+typedef struct rosace_matrix {
+    cl_mem mem;
+    size_t offset;
+    size_t rows, cols;       /* as stored, before any transposition */
+    size_t row_stride;       /* >= cols (0 = cols) */
+    size_t batch_stride;     /* unused when batch is 1; 0 is allowed for inputs: one matrix serves the whole batch */
+} rosace_matrix;
+
+typedef enum rosace_matmul_path {
+    ROSACE_MATMUL_AUTO = 0, /* CLBlast on GPUs, tile on CPU devices; CLBlast where tile cannot and the other way round */
+    ROSACE_MATMUL_CLBLAST,
+    ROSACE_MATMUL_TILE      /* rosace's own kernel: any dtype without extensions */
+} rosace_matmul_path;
+
+typedef struct rosace_matmul_args {
+    size_t struct_size;
+    rosace_dtype dtype;      /* of A, B and C; fp16 accumulates in fp32 on TILE, as the device does on CLBLAST (which
+                                needs cl_khr_fp16) */
+    rosace_matrix a, b, c;   /* op(A): m x k, op(B): k x n, C: m x n; C overlaps neither */
+    bool transpose_a, transpose_b;
+    float alpha, beta;       /* beta = 0: C is not read (NaN in it does not matter) */
+    size_t batch;            /* (default 1) */
+    rosace_matmul_path path; /* (default AUTO) */
+} rosace_matmul_args;
+#define ROSACE_MATMUL_ARGS_DEFAULT { .struct_size = sizeof(rosace_matmul_args), .alpha = 1.0f, .batch = 1 }
+
+/* Enqueues the product. Errors: ROSACE_INVALID_ARGUMENT, ROSACE_UNSUPPORTED (fp16 forced on CLBLAST without cl_khr_fp16),
+ * ROSACE_CLBLAST_ERROR, ROSACE_BUILD_FAILED, ROSACE_OPENCL_ERROR. */
+ROSACE_API rosace_status rosace_matmul(rosace_context *context, cl_command_queue queue, const rosace_matmul_args *args,
+                                       cl_uint num_wait, const cl_event *wait, cl_event *event);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

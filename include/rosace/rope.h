@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Rotary position embedding (Su et al. 2021, RoFormer, eq. 34) and the frequency scalings built on it.
+ *
+ * Pair i (i = 0 .. rotary_dim/2 - 1) of a head's vector x at position m is turned by the angle m * f_i, where
+ * f_i = theta^(-2i/rotary_dim), or what a scaling makes of it:
+ *
+ *     x'_a = c * (x_a cos(m f_i) - x_b sin(m f_i))        (a, b) = (2i, 2i+1)             interleaved
+ *     x'_b = c * (x_b cos(m f_i) + x_a sin(m f_i))        (a, b) = (i, i + rotary_dim/2)  half-split ("neox", Llama)
+ *
+ * c is the scaling's attention factor (1 for all but YaRN and LongRoPE). Elements from rotary_dim on pass through.
+ *
+ * Angles are reduced exactly before any float arithmetic: frequencies are kept as 64-bit fractions of a turn, so that
+ * position times frequency wraps to the fraction of a turn in integer arithmetic. The error of cos and sin is that of
+ * their final fp32 rounding at every position of the int32 range, not one that grows with the position.
+ */
+#ifndef ROSACE_ROPE_H
+#define ROSACE_ROPE_H
+
+#include <rosace/rosace.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How the frequencies are changed to reach past the training length L = original_max_position. */
+typedef enum rosace_rope_scaling_kind {
+    ROSACE_ROPE_SCALING_NONE = 0,
+    ROSACE_ROPE_SCALING_LINEAR,  /* position interpolation: f_i / factor (Chen et al. 2023) */
+    ROSACE_ROPE_SCALING_NTK,     /* theta * factor^(d/(d-2)) (bloc97 2023) */
+    ROSACE_ROPE_SCALING_DYNAMIC, /* NTK with factor' = factor*seq_len/L - (factor-1) once seq_len > L (transformers "dynamic") */
+    ROSACE_ROPE_SCALING_YARN,    /* per-frequency ramp between interpolation and none (Peng et al. 2023; transformers "yarn") */
+    ROSACE_ROPE_SCALING_LLAMA3   /* low/high frequency factors with a smooth ramp (transformers "llama3") */
+} rosace_rope_scaling_kind;
+
+typedef struct rosace_rope_scaling {
+    rosace_rope_scaling_kind kind;
+    double factor;                   /* >= 1; used by all but NONE (default 1) */
+    int64_t original_max_position;   /* L; DYNAMIC, YARN, LLAMA3 */
+    int64_t seq_len;                 /* the length now; DYNAMIC only */
+    double beta_fast, beta_slow;     /* YARN (default 32 and 1) */
+    double attention_factor;         /* YARN; 0: 0.1 ln(factor) + 1, or what mscale and mscale_all_dim say (default 0) */
+    double mscale, mscale_all_dim;   /* YARN; 0: unused (default 0) */
+    bool no_truncate;                /* YARN: do not round the ramp's ends to whole dimensions (default false) */
+    double low_freq_factor, high_freq_factor; /* LLAMA3 (default 1 and 4) */
+} rosace_rope_scaling;
+
+typedef struct rosace_rope_desc {
+    size_t struct_size;          /* sizeof(rosace_rope_desc) */
+    size_t head_dim;             /* elements per head: even, 2 to 1024 */
+    size_t rotary_dim;           /* how many of them rotate: even, <= head_dim (default 0 = head_dim) */
+    double theta;                /* base of the frequencies, > 1 (default 10000) */
+    bool interleaved;            /* pairs are neighbours (GPT-J, RoFormer) instead of halves (default false) */
+    bool inverse;                /* turn by -position: undoes the forward, and is its backward pass but for c (default false) */
+    rosace_dtype dtype;          /* of every tensor (default ROSACE_F32) */
+    rosace_rope_scaling scaling; /* (default NONE) */
+} rosace_rope_desc;
+#define ROSACE_ROPE_DESC_DEFAULT                                                                                       \
+    {                                                                                                                  \
+        .struct_size = sizeof(rosace_rope_desc), .theta = 10000.0,                                                     \
+        .scaling = {.factor = 1.0, .beta_fast = 32.0, .beta_slow = 1.0, .low_freq_factor = 1.0, .high_freq_factor = 4.0 } \
+    }
+
+/* Where each token stands. With ids NULL, token s of every batch has the position offset + s; else the int32 at
+ * ids[ids_offset + b*batch_stride + s*seq_stride] plus offset. A batch_stride of 0 shares one row among the batch. */
+typedef struct rosace_positions {
+    int64_t offset;           /* (default 0); every position must fit int32 */
+    cl_mem ids;               /* int32 (default NULL) */
+    size_t ids_offset;        /* in elements */
+    ptrdiff_t batch_stride;   /* in elements */
+    ptrdiff_t seq_stride;     /* in elements; 1 for a packed row */
+} rosace_positions;
+
+/* The frequencies f_i in radians per position, and the attention factor c, exactly as the kernels use them.
+ * `frequencies` receives rotary_dim/2 doubles; either output may be NULL. Needs no device.
+ * Errors: ROSACE_INVALID_ARGUMENT, as for rosace_rope_plan_create. */
+ROSACE_API rosace_status rosace_rope_frequencies(const rosace_rope_desc *desc, double *frequencies, double *attention_factor);
+
+/* A rotation made ready for a device: kernel built, frequencies uploaded. Serves any batch, length, head count, stride.
+ * Thread-safety: a plan may be enqueued from one thread at a time; different plans freely. */
+typedef struct rosace_rope_plan rosace_rope_plan;
+
+/* Errors: ROSACE_INVALID_ARGUMENT (message names field, value and what is allowed), ROSACE_BUILD_FAILED,
+ * ROSACE_OUT_OF_MEMORY, ROSACE_OPENCL_ERROR. On failure *out is NULL. The context must outlive the plan. */
+ROSACE_API rosace_status rosace_rope_plan_create(rosace_context *context, const rosace_rope_desc *desc, rosace_rope_plan **out);
+ROSACE_API void rosace_rope_plan_destroy(rosace_rope_plan **plan);
+
+/* The tensors of one rotation: q [batch, seq, n_heads, head_dim] and k [batch, seq, n_kv_heads, head_dim], rotated in
+ * one launch. Either input may be NULL. An output that is NULL, or describes the same elements in the same order as its
+ * input, means in place; otherwise it must not overlap any other tensor of the call. */
+typedef struct rosace_rope_args {
+    size_t struct_size; /* sizeof(rosace_rope_args) */
+    const rosace_tensor *q, *k;
+    const rosace_tensor *q_out, *k_out;
+    rosace_positions positions;
+} rosace_rope_args;
+#define ROSACE_ROPE_ARGS_DEFAULT { .struct_size = sizeof(rosace_rope_args), .positions = {.seq_stride = 1 } }
+
+/* Enqueues the rotation. `event` may be NULL; else it is the caller's to release.
+ * Errors: ROSACE_INVALID_ARGUMENT before anything is enqueued; ROSACE_OPENCL_ERROR. */
+ROSACE_API rosace_status rosace_rope_enqueue(rosace_rope_plan *plan, cl_command_queue queue, const rosace_rope_args *args,
+                                             cl_uint num_wait, const cl_event *wait, cl_event *event);
+
+/* The same in one call: makes a plan on first use of a descriptor and keeps it in the context. */
+ROSACE_API rosace_status rosace_rope(rosace_context *context, cl_command_queue queue, const rosace_rope_desc *desc,
+                                     const rosace_rope_args *args, cl_uint num_wait, const cl_event *wait, cl_event *event);
+
+/* Adds the sinusoidal position table (Vaswani et al. 2017) to x, in place:
+ *     x[b, s, 0, 2t]   += scale * sin(pos / 10000^(2t/d))
+ *     x[b, s, 0, 2t+1] += scale * cos(pos / 10000^(2t/d))        t = 0 .. d/2 - 1, d = x->shape[3], even
+ * x is [batch, seq, 1, model width] of either dtype. Errors as rosace_rope. */
+ROSACE_API rosace_status rosace_sinusoidal_add(rosace_context *context, cl_command_queue queue, const rosace_tensor *x,
+                                               const rosace_positions *positions, float scale, cl_uint num_wait,
+                                               const cl_event *wait, cl_event *event);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

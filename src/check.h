@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ * Argument checks that several operations share. Each returns ROSACE_OK or ROSACE_INVALID_ARGUMENT with a message that
+ * names the argument, its value and what is allowed. Nothing is enqueued by any of them. */
+#ifndef ROSACE_SRC_CHECK_H
+#define ROSACE_SRC_CHECK_H
+
+#include "context.h"
+
+/* a*b and a+b, false on overflow */
+bool rsc_mul(size_t a, size_t b, size_t *out);
+bool rsc_add(size_t a, size_t b, size_t *out);
+
+/* The byte range [begin, end) of a buffer that an argument touches, with sub-buffers resolved to their parent. */
+typedef struct rsc_range {
+    cl_mem parent;
+    size_t begin, end;
+} rsc_range;
+
+/* struct_size of a descriptor or argument struct: not 0, not more than this library knows. */
+rosace_status rsc_check_struct(const char *name, size_t struct_size, size_t known);
+
+/* A tensor view: buffer not NULL and of this context, dtype as `dtype`, no axis 0, innermost stride 1, outer strides not
+ * negative, last element inside the buffer (size overflow included). An output must not alias itself. range may be NULL. */
+rosace_status rsc_check_tensor(rosace_context *context, const char *name, const rosace_tensor *tensor, rosace_dtype dtype,
+                               bool output, rsc_range *range);
+
+/* `count` elements of `element_bytes` from `offset` (in elements) on inside `mem`. */
+rosace_status rsc_check_array(rosace_context *context, const char *name, cl_mem mem, size_t offset, size_t count,
+                              size_t element_bytes, rsc_range *range);
+
+/* An output against another range of the same call. Views of one buffer that interleave without sharing an element (packed
+ * QKV) are told apart by rsc_check_disjoint_tensors. */
+rosace_status rsc_check_disjoint(const char *a_name, const rsc_range *a, const char *b_name, const rsc_range *b);
+/* The same for two views with shape and strides: not overlapping when their ranges are apart, or when they are slices of
+ * one packed layout that never meet (equal strides on batch and seq axes, heads side by side). Exact in those cases,
+ * refuses otherwise. */
+rosace_status rsc_check_disjoint_tensors(rosace_context *context, const char *a_name, const rosace_tensor *a,
+                                         const char *b_name, const rosace_tensor *b);
+
+/* Same buffer, offset, shape and strides. */
+bool rsc_same_tensor(const rosace_tensor *a, const rosace_tensor *b);
+
+#endif

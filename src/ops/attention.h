@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ * The contract between the attention operation (attention.c: validates, picks a row, owns the plan) and its variants
+ * (attention_gemm.c, attention_fused.c: each ends in rows). A new variant is one row; attention.c lists the rows in order
+ * of preference and takes the first that accepts, so the last row must accept everything that is valid. */
+#ifndef ROSACE_SRC_OPS_ATTENTION_H
+#define ROSACE_SRC_OPS_ATTENTION_H
+
+#include <rosace/attention.h>
+
+#include "../context.h"
+#include "../queue.h"
+
+/* A call whose arguments are checked and whose defaults are resolved. Tensors keep their strides. */
+typedef struct rsc_attention_call {
+    const rosace_attention_args *args; /* tensors, tables, lse; workspace fields are not to be read */
+    size_t batch, seq_q, seq_k;
+    int64_t q_offset;                  /* resolved */
+    rosace_positions q_positions, k_positions; /* resolved: never the default */
+    cl_mem workspace;                  /* NULL when 0 bytes are needed */
+    size_t workspace_offset;           /* bytes */
+} rsc_attention_call;
+
+typedef struct rsc_attention_variant rsc_attention_variant;
+
+struct rosace_attention_plan {
+    rosace_context *context;
+    rosace_attention_desc desc; /* checked; n_kv_heads and scale resolved; rope is NULL or points to `rope` */
+    rosace_rope_desc rope;
+    const rsc_attention_variant *variant;
+    char variant_name[96];
+    void *state;                /* the variant's own */
+    cl_mem workspace;           /* the plan's own, or NULL */
+    size_t workspace_bytes;
+};
+
+struct rsc_attention_variant {
+    const char *name; /* "attention_cpu" */
+    rosace_attention_path path;
+    /* True, or false with one reason for people ("head_dim 80: a multiple of 16 is needed"). */
+    bool (*accepts)(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes);
+    /* Builds kernels, fills state and variant_name. On failure `destroy` is called on what is there. */
+    rosace_status (*create)(rosace_attention_plan *plan);
+    void (*destroy)(rosace_attention_plan *plan); /* copes with state NULL and half-built */
+    rosace_status (*workspace_bytes)(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes);
+    rosace_status (*enqueue)(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call);
+};
+
+/* Ends with a NULL name. Fused rows come first. */
+extern const rsc_attention_variant rsc_attention_fused_variants[];
+extern const rsc_attention_variant rsc_attention_gemm_variants[];
+
+/* Positions of `n` tokens from plain offsets or an id buffer do not depend on the variant: rope.c's chain form, used to
+ * rotate q or k into workspace (packed [batch, seq, heads, head_dim], fp32 or the tensor's dtype). */
+rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const rosace_rope_args *checked_args);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What every operation should give, in double precision and plain loops, written from the papers and not from the
+ * kernels: no OpenCL, no formula shared with cl/ or src/ops. Used by the tests and by `rosace verify`.
+ * Of the public headers only types are used. Tensors are host arrays of double, packed [batch, seq, head, head_dim].
+ */
+#ifndef ROSACE_REFERENCE_H
+#define ROSACE_REFERENCE_H
+
+#include <rosace/attention.h>
+#include <rosace/matmul.h>
+
+/* cos/sin argument m*f_i straight from the definition, long double inside. frequencies: rotary_dim/2. */
+void ref_rope_frequencies(const rosace_rope_desc *desc, double *frequencies, double *attention_factor);
+/* x [batch, seq, heads, head_dim] in place; positions [batch*seq] */
+void ref_rope(const rosace_rope_desc *desc, size_t batch, size_t seq, size_t heads, const int32_t *positions, double *x);
+/* x [batch, seq, width] in place */
+void ref_sinusoidal_add(size_t batch, size_t seq, size_t width, const int32_t *positions, double scale, double *x);
+
+/* The definition in mask.h as one predicate, i = m + q_offset. */
+bool ref_visible(const rosace_mask *mask, int64_t q_offset, int64_t seq_k, int64_t m, int64_t n);
+
+typedef struct ref_attention_args {
+    size_t batch, seq_q, seq_k;
+    int64_t q_offset;             /* resolved, never ROSACE_ALIGN_BOTTOM_RIGHT */
+    const double *q, *k, *v;      /* [batch, seq, heads, head_dim] */
+    const double *slopes;         /* ALIBI: [n_heads] */
+    const double *shaw_key, *shaw_value; /* [2r+1, head_dim] or NULL */
+    const int32_t *q_positions, *k_positions; /* [batch*seq] for rope and log-n; NULL: default */
+    double *out;                  /* [batch, seq_q, n_heads, head_dim] */
+    double *lse;                  /* [batch, n_heads, seq_q] or NULL */
+} ref_attention_args;
+void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *args);
+
+/* scores [batch, seq_q, n_heads, seq_k] in place, meaning as rosace_masked_softmax; lse may be NULL */
+void ref_masked_softmax(const rosace_mask *mask, int64_t q_offset, size_t batch, size_t seq_q, size_t heads, size_t seq_k,
+                        double scale, double softcap, const double *slopes, double *scores, double *lse);
+/* out [seq_q, heads, seq_k] */
+void ref_mask_matrix(const rosace_mask *mask, int64_t q_offset, size_t seq_q, size_t heads, size_t seq_k,
+                     const double *slopes, double *out);
+double ref_alibi_slope(size_t n_heads, size_t head);
+
+/* C[m,n] = alpha op(A) op(B) + beta C, packed, one matrix */
+void ref_matmul(size_t m, size_t n, size_t k, bool transpose_a, bool transpose_b, double alpha, double beta,
+                const double *a, const double *b, double *c);
+void ref_rmsnorm(size_t rows, size_t width, double eps, const double *x, const double *weight, double *out);
+void ref_swiglu(size_t count, const double *gate, const double *up, double *out);
+void ref_cross_entropy(size_t rows, size_t classes, const double *logits, const int32_t *targets, double *loss);
+
+#endif
