@@ -45,6 +45,13 @@ struct rsc_attention_variant {
     rosace_status (*enqueue)(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call);
 };
 
+/* A descriptor checked, with n_kv_heads, scale and the rope's head_dim and dtype resolved: *out's rope is NULL or points to
+ * *rope. A call's arguments checked against a plan, with its defaults resolved: fills all of *call but the workspace, and
+ * the bytes of it that are needed. Of a workspace that args brings, extent and overlaps are checked. */
+rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_attention_desc *out, rosace_rope_desc *rope);
+rosace_status rsc_attention_check_args(const rosace_attention_plan *plan, rosace_attention_args *args,
+                                       rsc_attention_call *call, size_t *workspace_bytes);
+
 /* Ends with a NULL name. Fused rows come first. */
 extern const rsc_attention_variant rsc_attention_fused_variants[];
 extern const rsc_attention_variant rsc_attention_gemm_variants[];

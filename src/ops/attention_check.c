@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT
+ * What an attention descriptor and the arguments of a call may be. */
+#include "attention.h"
+
+#include "../check.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MIN_HEAD_DIM = 16, MAX_HEAD_DIM = 256, HEAD_DIM_STEP = 8, MAX_SHAW_DISTANCE = 1024 };
+static const int64_t max_seq = (int64_t)1 << 30;
+
+#define INVALID(...) rsc_fail(ROSACE_INVALID_ARGUMENT, __VA_ARGS__)
+
+static rosace_status check_rope(const rosace_attention_desc *desc, rosace_rope_desc *rope)
+{
+    rosace_status status = rsc_check_struct("rope->struct_size", desc->rope->struct_size, sizeof *rope);
+    if (status) return status;
+    *rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
+    memcpy(rope, desc->rope, desc->rope->struct_size);
+    rope->struct_size = sizeof *rope;
+    rope->head_dim = desc->head_dim;
+    rope->dtype = desc->dtype;
+    return rosace_rope_frequencies(rope, NULL, NULL);
+}
+
+rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_attention_desc *out, rosace_rope_desc *rope)
+{
+    if (!in) return INVALID("desc: NULL");
+    rosace_status status = rsc_check_struct("rosace_attention_desc", in->struct_size, sizeof *in);
+    if (status) return status;
+    rosace_attention_desc desc = ROSACE_ATTENTION_DESC_DEFAULT;
+    memcpy(&desc, in, in->struct_size);
+    desc.struct_size = sizeof desc;
+
+    if (!rosace_dtype_size(desc.dtype)) return INVALID("dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)desc.dtype);
+    if (desc.n_heads < 1 || desc.n_heads > 65536) return INVALID("n_heads = %zu: must be 1 to 65536", desc.n_heads);
+    if (!desc.n_kv_heads) desc.n_kv_heads = desc.n_heads;
+    if (desc.n_kv_heads > desc.n_heads || desc.n_heads % desc.n_kv_heads)
+        return INVALID("n_kv_heads = %zu: must divide n_heads = %zu", desc.n_kv_heads, desc.n_heads);
+    if (desc.head_dim < MIN_HEAD_DIM || desc.head_dim > MAX_HEAD_DIM || desc.head_dim % HEAD_DIM_STEP)
+        return INVALID("head_dim = %zu: must be a multiple of %d, %d to %d", desc.head_dim, HEAD_DIM_STEP, MIN_HEAD_DIM,
+                       MAX_HEAD_DIM);
+    status = rosace_mask_check(&desc.mask);
+    if (status) return status;
+
+    switch (desc.bias) {
+    case ROSACE_BIAS_NONE:
+    case ROSACE_BIAS_ALIBI: break;
+    case ROSACE_BIAS_SHAW:
+        if (desc.bias_max_distance < 1 || desc.bias_max_distance > MAX_SHAW_DISTANCE)
+            return INVALID("bias_max_distance = %lld: must be 1 to %d", (long long)desc.bias_max_distance, MAX_SHAW_DISTANCE);
+        break;
+    default: return INVALID("bias = %d: must be ROSACE_BIAS_NONE, _ALIBI or _SHAW", (int)desc.bias);
+    }
+
+    if (!isfinite(desc.scale)) return INVALID("scale = %g: must be finite", (double)desc.scale);
+    if (desc.scale == 0.0f) desc.scale = (float)(1.0 / sqrt((double)desc.head_dim));
+    if (!isfinite(desc.softcap) || desc.softcap < 0.0f)
+        return INVALID("softcap = %g: must be finite and not negative", (double)desc.softcap);
+    if (desc.rope) {
+        status = check_rope(&desc, rope);
+        if (status) return status;
+        desc.rope = rope;
+    }
+    if (desc.rerope_window < 0 || desc.rerope_window > max_seq)
+        return INVALID("rerope_window = %lld: must be 0 (off) to 2^30", (long long)desc.rerope_window);
+    if (desc.rerope_window && !desc.rope) return INVALID("rerope_window = %lld: needs rope", (long long)desc.rerope_window);
+    if (desc.rerope_window && !desc.mask.causal)
+        return INVALID("rerope_window = %lld: needs mask.causal", (long long)desc.rerope_window);
+    if (desc.logn_train_len != 0 && (desc.logn_train_len < 2 || desc.logn_train_len > INT32_MAX))
+        return INVALID("logn_train_len = %lld: must be 0 (off) or 2 to 2^31 - 1", (long long)desc.logn_train_len);
+    if (desc.path != ROSACE_PATH_AUTO && desc.path != ROSACE_PATH_GEMM && desc.path != ROSACE_PATH_FUSED)
+        return INVALID("path = %d: must be ROSACE_PATH_AUTO, _GEMM or _FUSED", (int)desc.path);
+    const bool any = desc.max_batch || desc.max_seq_q || desc.max_seq_k;
+    if (any && !(desc.max_batch && desc.max_seq_q && desc.max_seq_k))
+        return INVALID("max_batch = %zu, max_seq_q = %zu, max_seq_k = %zu: all three or none", desc.max_batch,
+                       desc.max_seq_q, desc.max_seq_k);
+    if (desc.max_seq_q > (size_t)max_seq) return INVALID("max_seq_q = %zu: must be at most 2^30", desc.max_seq_q);
+    if (desc.max_seq_k > (size_t)max_seq) return INVALID("max_seq_k = %zu: must be at most 2^30", desc.max_seq_k);
+    *out = desc;
+    return ROSACE_OK;
+}
+
+/* ---- A call ------------------------------------------------------------------------------------------------------ */
+
+/* A buffer of the call beside the tensors, for the overlap checks. */
+typedef struct extra {
+    const char *name;
+    rsc_range range;
+} extra;
+enum { MAX_EXTRAS = 8 };
+typedef struct extras {
+    extra list[MAX_EXTRAS];
+    unsigned count;
+} extras;
+
+static rosace_status add_array(rosace_context *context, extras *inputs, const char *name, cl_mem mem, size_t offset,
+                               size_t count, size_t element_bytes)
+{
+    extra *e = &inputs->list[inputs->count++];
+    e->name = name;
+    return rsc_check_array(context, name, mem, offset, count, element_bytes, &e->range);
+}
+
+static rosace_status check_shape(const char *name, const rosace_tensor *t, size_t batch, size_t seq, size_t heads, size_t dim)
+{
+    static const char *const axis[4] = {"batch", "seq", "heads", "head_dim"};
+    const size_t want[4] = {batch, seq, heads, dim};
+    for (int i = 0; i < 4; i++)
+        if (want[i] && t->shape[i] != want[i])
+            return INVALID("%s.shape[%d] = %zu: %s must be %zu here", name, i, t->shape[i], axis[i], want[i]);
+    return ROSACE_OK;
+}
+
+static rosace_status check_positions(rosace_context *context, extras *inputs, const char *name, const char *ids_name,
+                                     const rosace_positions *p, size_t batch, size_t seq)
+{
+    if (p->offset < INT32_MIN || p->offset > INT32_MAX)
+        return INVALID("%s.offset = %lld: must fit int32", name, (long long)p->offset);
+    if (!p->ids) {
+        if (p->offset + (int64_t)seq - 1 > INT32_MAX)
+            return INVALID("%s.offset = %lld: the last of %zu positions must fit int32", name, (long long)p->offset, seq);
+        return ROSACE_OK;
+    }
+    if (p->batch_stride < 0) return INVALID("%s.batch_stride = %td: must not be negative", name, p->batch_stride);
+    if (p->seq_stride < 0) return INVALID("%s.seq_stride = %td: must not be negative", name, p->seq_stride);
+    size_t over_batch, over_seq, count;
+    if (!rsc_mul(batch - 1, (size_t)p->batch_stride, &over_batch) || !rsc_mul(seq - 1, (size_t)p->seq_stride, &over_seq) ||
+        !rsc_add(over_batch, over_seq, &count) || !rsc_add(count, 1, &count))
+        return INVALID("%s: strides %td, %td overflow", name, p->batch_stride, p->seq_stride);
+    return add_array(context, inputs, ids_name, p->ids, p->ids_offset, count, sizeof(cl_int));
+}
+
+static rosace_status check_all_positions(const rosace_attention_plan *plan, extras *inputs, rsc_attention_call *call)
+{
+    const rosace_attention_args *args = call->args;
+    if (!args->use_positions) {
+        if (args->q_positions.ids || args->k_positions.ids)
+            return INVALID("%s_positions.ids: not NULL, but use_positions is false", args->q_positions.ids ? "q" : "k");
+        call->q_positions = (rosace_positions){.offset = call->q_offset, .seq_stride = 1};
+        call->k_positions = (rosace_positions){.offset = 0, .seq_stride = 1};
+    } else {
+        call->q_positions = args->q_positions;
+        call->k_positions = args->k_positions;
+    }
+    rosace_status status = ROSACE_OK;
+    if (plan->desc.rope || plan->desc.logn_train_len)
+        status = check_positions(plan->context, inputs, "q_positions", "q_positions.ids", &call->q_positions, call->batch,
+                                 call->seq_q);
+    if (!status && plan->desc.rope)
+        status = check_positions(plan->context, inputs, "k_positions", "k_positions.ids", &call->k_positions, call->batch,
+                                 call->seq_k);
+    return status;
+}
+
+static rosace_status check_bias_buffers(const rosace_attention_plan *plan, extras *inputs, const rosace_attention_args *args)
+{
+    const rosace_attention_desc *desc = &plan->desc;
+    rosace_status status = ROSACE_OK;
+    if (desc->bias == ROSACE_BIAS_ALIBI) {
+        if (!args->bias_params) return INVALID("bias_params: NULL, ROSACE_BIAS_ALIBI needs %zu slopes", desc->n_heads);
+        return add_array(plan->context, inputs, "bias_params", args->bias_params, args->bias_params_offset, desc->n_heads,
+                         sizeof(cl_float));
+    }
+    if (desc->bias == ROSACE_BIAS_SHAW) {
+        const size_t count = (size_t)(2 * desc->bias_max_distance + 1) * desc->head_dim;
+        if (args->shaw_key)
+            status = add_array(plan->context, inputs, "shaw_key", args->shaw_key, args->shaw_key_offset, count,
+                               sizeof(cl_float));
+        if (!status && args->shaw_value)
+            status = add_array(plan->context, inputs, "shaw_value", args->shaw_value, args->shaw_value_offset, count,
+                               sizeof(cl_float));
+    }
+    return status;
+}
+
+static rosace_status check_workspace(const rosace_attention_plan *plan, const rosace_attention_args *args, size_t needed,
+                                     rsc_range *range)
+{
+    cl_uint align_bits = 0;
+    const cl_int code = clGetDeviceInfo(rosace_context_cl_device(plan->context), CL_DEVICE_MEM_BASE_ADDR_ALIGN,
+                                        sizeof align_bits, &align_bits, NULL);
+    if (code) return rsc_fail_cl(code, "clGetDeviceInfo CL_DEVICE_MEM_BASE_ADDR_ALIGN");
+    if (align_bits >= 8 && args->workspace_offset_bytes % (align_bits / 8))
+        return INVALID("workspace_offset_bytes = %zu: must be a multiple of %u", args->workspace_offset_bytes, align_bits / 8);
+    if (args->workspace_bytes < needed)
+        return INVALID("workspace_bytes = %zu: %zu bytes are needed for this call", args->workspace_bytes, needed);
+    return rsc_check_array(plan->context, "workspace", args->workspace, args->workspace_offset_bytes, args->workspace_bytes,
+                           1, range);
+}
+
+/* out, lse and workspace are written: none may meet another, nor anything that is read. */
+static rosace_status check_overlaps(const rosace_attention_plan *plan, const rosace_attention_args *args,
+                                    const rsc_range tensors[4], const extras *inputs, const extras *outputs)
+{
+    static const char *const names[4] = {"out", "q", "k", "v"};
+    const rosace_tensor *const t[4] = {&args->out, &args->q, &args->k, &args->v};
+    rosace_status status = ROSACE_OK;
+    for (int i = 1; i < 4 && !status; i++)
+        status = rsc_check_disjoint_tensors(plan->context, "out", t[0], names[i], t[i]);
+    for (unsigned i = 0; i < inputs->count && !status; i++)
+        status = rsc_check_disjoint("out", &tensors[0], inputs->list[i].name, &inputs->list[i].range);
+    for (unsigned o = 0; o < outputs->count && !status; o++) {
+        const extra *out = &outputs->list[o];
+        for (int i = 0; i < 4 && !status; i++) status = rsc_check_disjoint(out->name, &out->range, names[i], &tensors[i]);
+        for (unsigned i = 0; i < inputs->count && !status; i++)
+            status = rsc_check_disjoint(out->name, &out->range, inputs->list[i].name, &inputs->list[i].range);
+        for (unsigned i = 0; i < o && !status; i++)
+            status = rsc_check_disjoint(out->name, &out->range, outputs->list[i].name, &outputs->list[i].range);
+    }
+    return status;
+}
+
+static rosace_status check_sizes(const rosace_attention_plan *plan, const rsc_attention_call *call)
+{
+    const rosace_attention_desc *desc = &plan->desc;
+    if (call->seq_q > (size_t)max_seq) return INVALID("q.shape[1] = %zu: must be at most 2^30", call->seq_q);
+    if (call->seq_k > (size_t)max_seq) return INVALID("k.shape[1] = %zu: must be at most 2^30", call->seq_k);
+    if (!desc->max_batch) return ROSACE_OK;
+    if (call->batch > desc->max_batch)
+        return INVALID("q.shape[0] = %zu: the plan's max_batch is %zu", call->batch, desc->max_batch);
+    if (call->seq_q > desc->max_seq_q)
+        return INVALID("q.shape[1] = %zu: the plan's max_seq_q is %zu", call->seq_q, desc->max_seq_q);
+    if (call->seq_k > desc->max_seq_k)
+        return INVALID("k.shape[1] = %zu: the plan's max_seq_k is %zu", call->seq_k, desc->max_seq_k);
+    return ROSACE_OK;
+}
+
+static rosace_status resolve_q_offset(rsc_attention_call *call)
+{
+    const int64_t offset = call->args->q_offset;
+    call->q_offset = offset;
+    if (offset == ROSACE_ALIGN_BOTTOM_RIGHT) call->q_offset = (int64_t)call->seq_k - (int64_t)call->seq_q;
+    else if (offset < 0 && call->seq_q <= call->seq_k)
+        return INVALID("q_offset = %lld: must not be negative when seq_q = %zu <= seq_k = %zu", (long long)offset,
+                       call->seq_q, call->seq_k);
+    else if (offset < -max_seq || offset > max_seq)
+        return INVALID("q_offset = %lld: must be within 2^30", (long long)offset);
+    return ROSACE_OK;
+}
+
+rosace_status rsc_attention_check_args(const rosace_attention_plan *plan, rosace_attention_args *args,
+                                       rsc_attention_call *call, size_t *workspace_bytes)
+{
+    rosace_context *context = plan->context;
+    const rosace_attention_desc *desc = &plan->desc;
+    memset(call, 0, sizeof *call);
+    call->args = args;
+    call->batch = args->q.shape[0];
+    call->seq_q = args->q.shape[1];
+    call->seq_k = args->k.shape[1];
+    rsc_range tensors[4]; /* out, q, k, v */
+    extras inputs = {.count = 0}, outputs = {.count = 0};
+
+    rosace_status status = rsc_check_tensor(context, "q", &args->q, desc->dtype, false, &tensors[1]);
+    if (!status) status = check_shape("q", &args->q, 0, 0, desc->n_heads, desc->head_dim);
+    if (!status) status = rsc_check_tensor(context, "k", &args->k, desc->dtype, false, &tensors[2]);
+    if (!status) status = check_shape("k", &args->k, call->batch, 0, desc->n_kv_heads, desc->head_dim);
+    if (!status) status = rsc_check_tensor(context, "v", &args->v, desc->dtype, false, &tensors[3]);
+    if (!status) status = check_shape("v", &args->v, call->batch, call->seq_k, desc->n_kv_heads, desc->head_dim);
+    if (!status) status = rsc_check_tensor(context, "out", &args->out, desc->dtype, true, &tensors[0]);
+    if (!status) status = check_shape("out", &args->out, call->batch, call->seq_q, desc->n_heads, desc->head_dim);
+    if (!status) status = check_sizes(plan, call);
+    if (!status) status = resolve_q_offset(call);
+    if (!status) status = check_all_positions(plan, &inputs, call);
+    if (!status) status = check_bias_buffers(plan, &inputs, args);
+    if (status) return status;
+
+    if (args->lse) {
+        size_t count;
+        if (!rsc_mul(call->batch, desc->n_heads, &count) || !rsc_mul(count, call->seq_q, &count))
+            return INVALID("lse: batch * n_heads * seq_q overflows");
+        status = add_array(context, &outputs, "lse", args->lse, args->lse_offset, count, sizeof(cl_float));
+        if (status) return status;
+    }
+    status = rosace_attention_workspace_bytes(plan, call->batch, call->seq_q, call->seq_k, workspace_bytes);
+    if (status) return status;
+    if (args->workspace && *workspace_bytes) {
+        extra *e = &outputs.list[outputs.count++];
+        e->name = "workspace";
+        status = check_workspace(plan, args, *workspace_bytes, &e->range);
+        if (status) return status;
+    }
+    return check_overlaps(plan, args, tensors, &inputs, &outputs);
+}
