@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ * The harness itself: a test that leans on a wrong conversion proves nothing. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "harness.h"
+
+START_TEST(every_half_survives_the_round_trip)
+{
+    for (unsigned bits = 0; bits < 0x10000; bits++) {
+        double x = harness_double_from_half((uint16_t)bits);
+        if (isnan(x))
+            ck_assert_uint_eq(harness_half_from_double(x) & 0x7E00, 0x7E00);
+        else
+            ck_assert_uint_eq(harness_half_from_double(x), bits);
+    }
+}
+END_TEST
+
+START_TEST(halves_round_to_nearest_even)
+{
+    for (unsigned bits = 0; bits < 0x7BFF; bits++) {
+        double low = harness_double_from_half((uint16_t)bits), high = harness_double_from_half((uint16_t)(bits + 1));
+        double middle = (low + high) / 2;
+        ck_assert_uint_eq(harness_half_from_double(middle), bits & 1 ? bits + 1 : bits);
+        ck_assert_uint_eq(harness_half_from_double(nextafter(middle, 0)), bits);
+        ck_assert_uint_eq(harness_half_from_double(nextafter(middle, 1e9)), bits + 1);
+    }
+    ck_assert_uint_eq(harness_half_from_double(65519.999), 0x7BFF);
+    ck_assert_uint_eq(harness_half_from_double(65520), 0x7C00);
+    ck_assert_uint_eq(harness_half_from_double(-1e30), 0xFC00);
+    ck_assert_uint_eq(harness_half_from_double(-1e-30), 0x8000);
+}
+END_TEST
+
+START_TEST(units_in_the_last_place)
+{
+    ck_assert_double_eq(harness_ulp(1, ROSACE_F32), ldexp(1, -23));
+    ck_assert_double_eq(harness_ulp(-1.99, ROSACE_F32), ldexp(1, -23));
+    ck_assert_double_eq(harness_ulp(0, ROSACE_F32), ldexp(1, -149));
+    ck_assert_double_eq(harness_ulp(2048, ROSACE_F16), 2);
+    ck_assert_double_eq(harness_ulp(1e-7, ROSACE_F16), ldexp(1, -24));
+}
+END_TEST
+
+START_TEST(random_numbers_repeat_and_fill_their_range)
+{
+    /* first outputs of splitmix64 for the state 1 */
+    if (!getenv("ROSACE_TEST_SEED")) {
+        ck_assert_uint_eq(harness_random_bits(), 0x910A2DEC89025CC1u);
+        ck_assert_uint_eq(harness_random_bits(), 0xBEEB8DA1658EEC67u);
+    }
+    double sum = 0, squares = 0;
+    enum { N = 100000 };
+    const double *x = harness_random(N, ROSACE_F32);
+    for (int i = 0; i < N; i++) {
+        ck_assert(x[i] >= -1 && x[i] <= 1 && x[i] == (double)(float)x[i]);
+        sum += x[i];
+        squares += x[i] * x[i];
+    }
+    /* mean 0 and variance 1/3, within five standard errors: sqrt(1/3/N) = 0.0018, sqrt(4/45/N) = 0.00094 */
+    ck_assert_double_lt(fabs(sum / N), 0.009);
+    ck_assert_double_lt(fabs(squares / N - 1.0 / 3), 0.0047);
+    for (int i = 0; i < 1000; i++) {
+        int64_t n = harness_random_integer(-2, 3);
+        ck_assert(n >= -2 && n <= 3);
+    }
+}
+END_TEST
+
+HARNESS_HOST_SUITE("harness", every_half_survives_the_round_trip, halves_round_to_nearest_even, units_in_the_last_place,
+                   random_numbers_repeat_and_fill_their_range)
