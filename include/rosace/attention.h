@@ -23,7 +23,8 @@ typedef enum rosace_bias_kind {
     ROSACE_BIAS_NONE = 0,
     ROSACE_BIAS_ALIBI, /* -slope[h] * |i - n|; params: fp32 [n_heads] (Press et al. 2021) */
     ROSACE_BIAS_SHAW   /* clipped relative (Shaw et al. 2018): r = clip(i - n, -max_distance, max_distance) + max_distance;
-                          scale * <q, key_table[r]> on the score, sum_n a_n value_table[r] on the output;
+                          scale * <q, key_table[r]> on the score (q as given: neither rotated nor log-n scaled),
+                          sum_n a_n value_table[r] on the output;
                           tables: fp32 [2*max_distance + 1, head_dim], shared by the heads; either may be absent */
 } rosace_bias_kind;
 

@@ -30,6 +30,7 @@ typedef struct ref_attention_args {
     double *out;                  /* [batch, seq_q, n_heads, head_dim] */
     double *lse;                  /* [batch, n_heads, seq_q] or NULL */
 } ref_attention_args;
+/* Without memory for its copies of q and k, out is NaN throughout. */
 void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *args);
 
 /* scores [batch, seq_q, n_heads, seq_k] in place, meaning as rosace_masked_softmax; lse may be NULL */

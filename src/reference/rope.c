@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ * Rotary embedding by its definition (Su et al. 2021, eq. 34), its frequency scalings, and the sinusoidal table.
+ *
+ * Angles are long double: on machines where it has 64 bits of mantissa, position * frequency is good to 2^-33 radians
+ * over the whole int32 range, far below what a single-precision sine can show. */
+#include <math.h>
+
+#include "reference.h"
+
+static const long double two_pi = 6.283185307179586476925286766559005768L;
+
+/* Between which pairs YaRN changes from no interpolation to full interpolation: the pair that turns `rotations` times
+ * within the training length (Peng et al. 2023, section 3.2). */
+static long double yarn_pair(double rotations, size_t dim, long double theta, int64_t length)
+{
+    return (long double)dim * logl((long double)length / (rotations * two_pi)) / (2 * logl(theta));
+}
+
+/* How far pair i is on its way from "as trained" (0) to "interpolated" (1). */
+static long double yarn_ramp(const rosace_rope_scaling *s, size_t i, size_t dim, long double theta)
+{
+    long double low = yarn_pair(s->beta_fast, dim, theta, s->original_max_position);
+    long double high = yarn_pair(s->beta_slow, dim, theta, s->original_max_position);
+    if (!s->no_truncate) {
+        low = floorl(low);
+        high = ceill(high);
+    }
+    low = fmaxl(low, 0);
+    high = fminl(high, (long double)dim - 1);
+    if (low == high)
+        high += 0.001L; /* a step instead of a division by zero, as transformers has it */
+    return fminl(fmaxl(((long double)i - low) / (high - low), 0), 1);
+}
+
+static double yarn_mscale(double factor, double mscale) { return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1; }
+
+static double yarn_attention_factor(const rosace_rope_scaling *s)
+{
+    if (s->attention_factor != 0)
+        return s->attention_factor;
+    if (s->mscale != 0 && s->mscale_all_dim != 0)
+        return yarn_mscale(s->factor, s->mscale) / yarn_mscale(s->factor, s->mscale_all_dim);
+    return yarn_mscale(s->factor, 1);
+}
+
+/* Long waves are interpolated, short ones kept, those between are blended (Llama 3.1). */
+static long double llama3_frequency(const rosace_rope_scaling *s, long double f)
+{
+    long double turns = (long double)s->original_max_position * f / two_pi; /* within the training length */
+    if (turns < s->low_freq_factor)
+        return f / s->factor;
+    if (turns > s->high_freq_factor)
+        return f;
+    long double kept = (turns - s->low_freq_factor) / (s->high_freq_factor - s->low_freq_factor);
+    return (1 - kept) * f / s->factor + kept * f;
+}
+
+static size_t rotary_dim(const rosace_rope_desc *desc) { return desc->rotary_dim ? desc->rotary_dim : desc->head_dim; }
+
+/* Radians per position of pair i. */
+static long double frequency(const rosace_rope_desc *desc, size_t i)
+{
+    const rosace_rope_scaling *s = &desc->scaling;
+    size_t dim = rotary_dim(desc);
+    long double theta = desc->theta, d = (long double)dim;
+    if (i == 0 && (s->kind == ROSACE_ROPE_SCALING_NTK || s->kind == ROSACE_ROPE_SCALING_DYNAMIC))
+        return 1; /* theta^0, also where the exponent d/(d-2) of theta's change is infinite */
+    if (s->kind == ROSACE_ROPE_SCALING_NTK)
+        theta *= powl(s->factor, d / (d - 2));
+    if (s->kind == ROSACE_ROPE_SCALING_DYNAMIC && s->seq_len > s->original_max_position) {
+        long double stretch = (long double)s->seq_len / (long double)s->original_max_position;
+        theta *= powl(s->factor * stretch - (s->factor - 1), d / (d - 2));
+    }
+    long double f = powl(theta, -2 * (long double)i / d);
+    if (s->kind == ROSACE_ROPE_SCALING_LINEAR)
+        return f / s->factor;
+    if (s->kind == ROSACE_ROPE_SCALING_LLAMA3)
+        return llama3_frequency(s, f);
+    if (s->kind == ROSACE_ROPE_SCALING_YARN) {
+        long double ramp = yarn_ramp(s, i, dim, theta);
+        return ramp * f / s->factor + (1 - ramp) * f;
+    }
+    return f;
+}
+
+static double attention_factor_of(const rosace_rope_desc *desc)
+{
+    return desc->scaling.kind == ROSACE_ROPE_SCALING_YARN ? yarn_attention_factor(&desc->scaling) : 1;
+}
+
+void ref_rope_frequencies(const rosace_rope_desc *desc, double *frequencies, double *attention_factor)
+{
+    for (size_t i = 0; frequencies && i < rotary_dim(desc) / 2; i++)
+        frequencies[i] = (double)frequency(desc, i);
+    if (attention_factor)
+        *attention_factor = attention_factor_of(desc);
+}
+
+void ref_rope(const rosace_rope_desc *desc, size_t batch, size_t seq, size_t heads, const int32_t *positions, double *x)
+{
+    size_t half = rotary_dim(desc) / 2;
+    double c = attention_factor_of(desc);
+    for (size_t i = 0; i < half; i++) {
+        long double f = frequency(desc, i);
+        size_t a = desc->interleaved ? 2 * i : i;
+        size_t b = desc->interleaved ? 2 * i + 1 : i + half;
+        for (size_t token = 0; token < batch * seq; token++) {
+            long double angle = (long double)positions[token] * f;
+            double cosine = (double)cosl(angle), sine = (double)sinl(angle);
+            if (desc->inverse)
+                sine = -sine;
+            for (size_t h = 0; h < heads; h++) {
+                double *vector = x + (token * heads + h) * desc->head_dim;
+                double xa = vector[a], xb = vector[b];
+                vector[a] = c * (xa * cosine - xb * sine);
+                vector[b] = c * (xb * cosine + xa * sine);
+            }
+        }
+    }
+}
+
+void ref_sinusoidal_add(size_t batch, size_t seq, size_t width, const int32_t *positions, double scale, double *x)
+{
+    for (size_t t = 0; t < width / 2; t++) {
+        long double f = powl(10000, -2 * (long double)t / (long double)width);
+        for (size_t token = 0; token < batch * seq; token++) {
+            long double angle = (long double)positions[token] * f;
+            x[token * width + 2 * t] += scale * (double)sinl(angle);
+            x[token * width + 2 * t + 1] += scale * (double)cosl(angle);
+        }
+    }
+}
