@@ -19,6 +19,14 @@ typedef struct rsc_range {
 /* struct_size of a descriptor or argument struct: not 0, not more than this library knows. */
 rosace_status rsc_check_struct(const char *name, size_t struct_size, size_t known);
 
+/* Copies a caller's struct over `out`, which holds the defaults: fields the caller's struct_size does not reach keep
+ * them. `known` is the size of `out`; the first member of both is struct_size, and *out ends with struct_size = known.
+ * Checks in for NULL and its size as rsc_check_struct does.
+ *
+ *     rosace_rope_desc full = ROSACE_ROPE_DESC_DEFAULT;
+ *     if ((status = rsc_read_struct("desc", desc, &full, sizeof full)) != ROSACE_OK) return status; */
+rosace_status rsc_read_struct(const char *name, const void *in, void *out, size_t known);
+
 /* A tensor view: buffer not NULL and of this context, dtype as `dtype`, no axis 0, innermost stride 1, outer strides not
  * negative, last element inside the buffer (size overflow included). An output must not alias itself. range may be NULL. */
 rosace_status rsc_check_tensor(rosace_context *context, const char *name, const rosace_tensor *tensor, rosace_dtype dtype,
