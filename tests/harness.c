@@ -122,14 +122,22 @@ double harness_double_from_half(uint16_t half)
 
 double harness_round(double x, rosace_dtype dtype)
 {
-    return dtype == ROSACE_F16 ? harness_double_from_half(harness_half_from_double(x)) : (double)(float)x;
+    return dtype == ROSACE_F16   ? harness_double_from_half(harness_half_from_double(x))
+           : dtype == ROSACE_F32 ? (double)(float)x
+                                 : x;
 }
 
 double harness_ulp(double x, rosace_dtype dtype)
 {
-    int digits = dtype == ROSACE_F16 ? 11 : FLT_MANT_DIG, lowest = dtype == ROSACE_F16 ? -13 : FLT_MIN_EXP, exponent;
+    int digits = dtype == ROSACE_F16 ? 11 : dtype == ROSACE_F32 ? FLT_MANT_DIG : DBL_MANT_DIG;
+    int lowest = dtype == ROSACE_F16 ? -13 : dtype == ROSACE_F32 ? FLT_MIN_EXP : DBL_MIN_EXP, exponent;
     frexp(x, &exponent);
     return ldexp(1, (x == 0 || exponent < lowest ? lowest : exponent) - digits);
+}
+
+const char *harness_dtype_name(rosace_dtype dtype)
+{
+    return dtype == ROSACE_F16 ? "f16" : dtype == ROSACE_F32 ? "f32" : "f64";
 }
 
 /* ---- Reports ----------------------------------------------------------------------------------------------------- */
@@ -195,14 +203,14 @@ void harness_record(const char *op, rosace_dtype dtype, size_t values, double ab
 
 static void print_records(void)
 {
-    if (!state.n_records)
+    if (!state.n_records || !state.fixture)
         return;
     printf("%-28s %-5s %12s %12s %10s %10s  %s\n", "errors seen in", "dtype", "values", "max abs", "max ulp", "of allowed",
            "device");
     for (size_t i = 0; i < state.n_records; i++) {
         const record *r = &state.records[i];
-        printf("%-28s %-5s %12zu %12.3e %10.2f %9.0f%%  %s\n", r->op, r->dtype == ROSACE_F16 ? "f16" : "f32", r->values,
-               r->absolute, r->ulp, 100 * r->share, state.fixture ? state.fixture->where() : "host");
+        printf("%-28s %-5s %12zu %12.3e %10.2f %9.0f%%  %s\n", r->op, harness_dtype_name(r->dtype), r->values,
+               r->absolute, r->ulp, 100 * r->share, state.fixture->where());
     }
 }
 

@@ -82,6 +82,9 @@ int64_t harness_random_integer(int64_t low, int64_t high);  /* uniform, both end
 double *harness_random(size_t count, rosace_dtype dtype);
 double *harness_random_range(size_t count, rosace_dtype dtype, double low, double high);
 
+/* Where a data type is asked for: results of the host, in double. */
+#define HARNESS_F64 ((rosace_dtype)64)
+
 /* To the nearest number of the data type, ties to even; overflow gives infinity. */
 double harness_round(double x, rosace_dtype dtype);
 uint16_t harness_half_from_double(double x);

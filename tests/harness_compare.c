@@ -43,7 +43,7 @@ void harness_check_values_at(const char *file, int line, const char *op, rosace_
         harness_fail_at(file, line,
                         "%s %s: %zu of %zu values are wrong, the first at %zu: got %.9g, expected %.9g, allowed error %.3g; "
                         "worst error %.3g (%.1f ulp)",
-                        op, dtype == ROSACE_F16 ? "f16" : "f32", n_bad, count, bad, got[bad], expected[bad], bad_allowed,
+                        op, harness_dtype_name(dtype), n_bad, count, bad, got[bad], expected[bad], bad_allowed,
                         worst, worst_ulp);
     if (!tolerance.mostly_zero && (double)n_not_zero < weak_share * (double)count)
         harness_fail_at(file, line, "%s: weak evidence, only %zu of %zu values are not zero", op, n_not_zero, count);
