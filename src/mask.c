@@ -8,7 +8,7 @@
  *
  * head, lower and upper never fall as i grows, and bands of neighbouring rows touch. So what a tile of rows has to visit
  * and what all of its rows see follow from its first and its last row alone. cl/lib/mask.clh says the same on the device. */
-#include <rosace/mask.h>
+#include "mask.h"
 
 #include "error.h"
 
@@ -109,4 +109,19 @@ int64_t rosace_mask_pairs(const rosace_mask *mask, int64_t q_offset, int64_t seq
         pairs += head.end - head.begin + band.end - band.begin;
     }
     return pairs;
+}
+
+rsc_mask_args rsc_mask_pack(const rosace_mask *mask, int64_t q_offset, int64_t seq_k)
+{
+    return (rsc_mask_args){
+        .window_left = mask->window_left,
+        .window_right = mask->window_right,
+        .sinks = mask->sinks,
+        .prefix = mask->prefix,
+        .chunk = mask->chunk,
+        .chunk_back = mask->chunk_back,
+        .seq_k = seq_k,
+        .q_offset = q_offset,
+        .causal = mask->causal,
+    };
 }

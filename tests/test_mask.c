@@ -4,6 +4,7 @@
 
 #include <rosace/mask.h>
 
+#include <stdio.h>
 #include <string.h>
 
 /* mask.h, word for word. */
