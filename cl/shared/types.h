@@ -9,8 +9,7 @@
 #define RSC_U64 ulong
 #define RSC_I32 int
 #define RSC_U32 uint
-#else
-#include <stdint.h>
+#else /* C, behind <stdint.h>: the library expands every #include of a kernel, and no device has that one */
 #define RSC_I64 int64_t
 #define RSC_U64 uint64_t
 #define RSC_I32 int32_t

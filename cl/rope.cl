@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Rotary position embedding of q and k in one launch:
+ *
+ *     out[a] = x[a] cos - x[b] sin      (a, b) = (2i, 2i + 1) with INTERLEAVED, else (i, i + ROTARY_DIM/2)
+ *     out[b] = x[b] cos + x[a] sin      i = 0 .. ROTARY_DIM/2 - 1, angle = position * frequency i
+ *
+ * q, k, q_out, k_out   tensors [batch, seq, head, HEAD_DIM] with the views of `args`; an output may be its input
+ * frequency            fractions of a turn: high words [ROTARY_DIM/2], then low words [ROTARY_DIM/2]
+ * ids                  int32 positions, when args.place.use_ids
+ *
+ * The angles of a token are the same for all its heads, so that one work-item takes some pairs of a token through many
+ * heads. global = (runs of args.rows tokens * LANES, batch, groups of args.heads_per_item heads). LANES work-items share
+ * a token: 1 where an item is a thread that walks memory by itself, ROTARY_DIM/2/VEC where neighbours should touch
+ * neighbouring addresses.
+ *
+ *   HEAD_DIM     elements per head, even (default 64)
+ *   ROTARY_DIM   how many rotate, even, <= HEAD_DIM (default HEAD_DIM)
+ *   INTERLEAVED  0 or 1 (default 0)
+ *   VEC          pairs at a time: 1, 2, 4, 8, 16, at most 8 with INTERLEAVED; divides ROTARY_DIM/2 (default 4)
+ *   REST_VEC     elements at a time behind ROTARY_DIM; divides HEAD_DIM - ROTARY_DIM (default 1)
+ *   LANES        1 or any divisor of ROTARY_DIM/2/VEC (default 1)
+ *   GROUP        work-group size along axis 0 (default 1)
+ *   DTYPE_F16    as in lib/dtype.clh
+ */
+#include "lib/dtype.clh"
+#include "lib/angle.clh"
+#include "lib/place.clh"
+#include "shared/rope_args.h"
+
+#ifndef HEAD_DIM
+#define HEAD_DIM 64
+#endif
+#ifndef ROTARY_DIM
+#define ROTARY_DIM HEAD_DIM
+#endif
+#ifndef INTERLEAVED
+#define INTERLEAVED 0
+#endif
+#ifndef REST_VEC
+#define REST_VEC 1
+#endif
+#ifndef LANES
+#define LANES 1
+#endif
+#ifndef GROUP
+#define GROUP 1
+#endif
+
+#define PAIRS (ROTARY_DIM / 2)
+#define CHUNKS (PAIRS / VEC)
+#define MINE (CHUNKS / LANES) /* chunks per work-item */
+#if MINE * LANES * VEC != PAIRS
+#error LANES * VEC must divide ROTARY_DIM / 2
+#endif
+
+/* One head's pairs from `pair` on. */
+#if INTERLEAVED
+#if VEC == 1
+#define PAIR_VEC 2
+#elif VEC == 2
+#define PAIR_VEC 4
+#elif VEC == 4
+#define PAIR_VEC 8
+#elif VEC == 8
+#define PAIR_VEC 16
+#else
+#error INTERLEAVED takes VEC 1, 2, 4 or 8
+#endif
+#define PN(name) VEC_PASTE(name, PAIR_VEC)
+
+static void rotate(__global const STORE *in, __global STORE *out, uint pair, VN(float) cosine, VN(float) sine)
+{
+    PN(float) c, s, other;
+    c.even = cosine;
+    c.odd = cosine;
+    s.even = -sine;
+    s.odd = sine;
+    const PN(float) x = PN(load)(in, 2 * pair);
+    other.even = x.odd;
+    other.odd = x.even;
+    PN(store)(x * c + other * s, out, 2 * pair);
+}
+#else
+#define load_pairs VEC_PASTE(load, VEC)
+#define store_pairs VEC_PASTE(store, VEC)
+
+static void rotate(__global const STORE *in, __global STORE *out, uint pair, VN(float) cosine, VN(float) sine)
+{
+    const VN(float) a = load_pairs(in, pair), b = load_pairs(in, pair + PAIRS);
+    store_pairs(a * cosine - b * sine, out, pair);
+    store_pairs(b * cosine + a * sine, out, pair + PAIRS);
+}
+#endif
+
+#define load_rest VEC_PASTE(load, REST_VEC)
+#define store_rest VEC_PASTE(store, REST_VEC)
+
+/* What one work-item does with one token's heads in one tensor: its chunks of pairs, then its share of the rest. */
+static void rotate_heads(__global const STORE *in, long in_stride, __global STORE *out, long out_stride, uint heads,
+                         uint lane, const VN(float) *cosine, const VN(float) *sine, uint copy_rest)
+{
+    for (uint h = 0; h < heads; h++, in += in_stride, out += out_stride) {
+#pragma unroll
+        for (uint i = 0; i < MINE; i++)
+            rotate(in, out, (lane + i * LANES) * VEC, cosine[i], sine[i]);
+#if ROTARY_DIM < HEAD_DIM
+        if (copy_rest)
+            for (uint i = ROTARY_DIM + lane * REST_VEC; i < HEAD_DIM; i += LANES * REST_VEC)
+                store_rest(load_rest(in, i), out, i);
+#endif
+    }
+}
+
+static size_t row_at(const rope_view *view, size_t batch, size_t row, uint head)
+{
+    return (size_t)(view->offset + (long)batch * view->batch_stride + (long)row * view->seq_stride +
+                    (long)head * view->head_stride);
+}
+
+/* The heads of one tensor that a work-item sees, at one row: `first` is counted over q's heads, then k's. */
+static uint heads_here(uint heads, uint before, uint first, uint count, uint *start)
+{
+    const uint from = max(first, before), to = min(first + count, before + heads);
+    *start = to > from ? from - before : 0;
+    return to > from ? to - from : 0;
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __global STORE *k_out,
+     __global const uint *frequency, __global const int *ids, const rope_args args)
+{
+    const uint lane = get_global_id(0) % LANES;
+    const size_t first_row = get_global_id(0) / LANES * args.rows;
+    const size_t end_row = min(first_row + args.rows, (size_t)args.seq);
+    const size_t batch = get_global_id(1);
+    const uint first_head = (uint)get_global_id(2) * args.heads_per_item;
+    uint q_head, k_head;
+    const uint q_heads = heads_here(args.heads[0], 0, first_head, args.heads_per_item, &q_head);
+    const uint k_heads = heads_here(args.heads[1], args.heads[0], first_head, args.heads_per_item, &k_head);
+
+    for (size_t row = first_row; row < end_row; row++) {
+        __global const STORE *q_row = q + row_at(&args.in[0], batch, row, q_head);
+        __global const STORE *k_row = k + row_at(&args.in[1], batch, row, k_head);
+        __global STORE *q_to = q_out + row_at(&args.out[0], batch, row, q_head);
+        __global STORE *k_to = k_out + row_at(&args.out[1], batch, row, k_head);
+
+        const int position = place_of(&args.place, ids, batch, row);
+        const float sine_scale = position < 0 ? -args.sine_scale : args.sine_scale;
+        VN(float) c[MINE], s[MINE];
+#pragma unroll
+        for (uint i = 0; i < MINE; i++) {
+            const uint pair = (lane + i * LANES) * VEC;
+            c[i] = angle_cos_sin(load_frequency(frequency, pair), load_frequency(frequency, PAIRS + pair), abs(position), &s[i]);
+            c[i] *= args.scale;
+            s[i] *= sine_scale;
+        }
+        rotate_heads(q_row, args.in[0].head_stride, q_to, args.out[0].head_stride, q_heads, lane, c, s, args.copy_rest[0]);
+        rotate_heads(k_row, args.in[1].head_stride, k_to, args.out[1].head_stride, k_heads, lane, c, s, args.copy_rest[1]);
+    }
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Adds the sinusoidal position table to x [batch, seq, width], in place:
+ *
+ *     x[b, s, 2t] += scale * sin(position * frequency t)      x[b, s, 2t + 1] += scale * cos(position * frequency t)
+ *
+ * frequency   fractions of a turn: high words [pairs], then low words [pairs], pairs = width / 2
+ * ids         int32 positions, when args.place.use_ids
+ *
+ * global = (runs of args.rows tokens * lanes, batch). Work-items of one run are `lanes` neighbours, each of which takes
+ * every lanes-th group of VEC pairs; lanes is a kernel argument since the width is one, too.
+ *
+ *   VEC        pairs at a time: 1, 2, 4 or 8; divides width / 2 (default 4)
+ *   GROUP      work-group size along axis 0 (default 1)
+ *   DTYPE_F16  as in lib/dtype.clh
+ */
+#include "lib/dtype.clh"
+#include "lib/angle.clh"
+#include "lib/place.clh"
+#include "shared/rope_args.h"
+
+#ifndef GROUP
+#define GROUP 1
+#endif
+
+#if VEC == 1
+#define PAIR_VEC 2
+#elif VEC == 2
+#define PAIR_VEC 4
+#elif VEC == 4
+#define PAIR_VEC 8
+#elif VEC == 8
+#define PAIR_VEC 16
+#else
+#error VEC is 1, 2, 4 or 8
+#endif
+#define PN(name) VEC_PASTE(name, PAIR_VEC)
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+sinusoidal_add(__global STORE *x, __global const uint *frequency, __global const int *ids, const sinusoidal_args args)
+{
+    const uint lane = get_global_id(0) % args.lanes;
+    const size_t first_row = get_global_id(0) / args.lanes * args.rows;
+    const size_t end_row = min(first_row + args.rows, (size_t)args.seq);
+    const size_t batch = get_global_id(1);
+
+    for (size_t row = first_row; row < end_row; row++) {
+        __global STORE *to = x + (size_t)(args.offset + (long)batch * args.batch_stride + (long)row * args.seq_stride);
+        const int position = place_of(&args.place, ids, batch, row);
+        const float sine_scale = position < 0 ? -args.scale : args.scale;
+        for (uint pair = lane * VEC; pair < args.pairs; pair += args.lanes * VEC) {
+            VN(float) s;
+            const VN(float) c = angle_cos_sin(load_frequency(frequency, pair),
+                                              load_frequency(frequency, args.pairs + pair), abs(position), &s);
+            PN(float) p;
+            p.even = s * sine_scale;
+            p.odd = c * args.scale;
+            PN(store)(PN(load)(to, 2 * (size_t)pair) + p, to, 2 * (size_t)pair);
+        }
+    }
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT
+ * Rotary position embedding: checks, the plan, and the launch of cl/rope.cl. */
+#include <rosace/rope.h>
+
+#include <string.h>
+
+#include "../check.h"
+#include "../position/positions.h"
+#include "../position/rope_scaling.h"
+#include "../program.h"
+#include "../queue.h"
+#include "attention.h"
+#include "token_rows.h"
+
+struct rosace_rope_plan {
+    rosace_context *context;
+    rosace_rope_desc desc; /* checked */
+    rsc_token_rows rows;
+    size_t lanes; /* work-items that share a token */
+    float attention_factor;
+    cl_mem frequencies; /* rsc_turn_words */
+    cl_kernel kernel;
+};
+
+/* ---- Plan ------------------------------------------------------------------------------------------------------------- */
+
+static rosace_status upload_frequencies(rosace_rope_plan *plan)
+{
+    double frequencies[512], factor;
+    uint32_t words[1024];
+    const size_t pairs = plan->desc.rotary_dim / 2;
+    rsc_rope_fill(&plan->desc, frequencies, &factor);
+    rsc_turn_words(frequencies, pairs, words);
+    plan->attention_factor = (float)factor;
+    return rsc_buffer_create(plan->context, 2 * pairs * sizeof *words, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, words,
+                             "rope frequencies", &plan->frequencies);
+}
+
+static rosace_status build_kernel(rosace_rope_plan *plan)
+{
+    const rosace_rope_desc *desc = &plan->desc;
+    const size_t pairs = desc->rotary_dim / 2;
+    /* An interleaved pair is one access of two elements. */
+    const unsigned vec = rsc_vector_for(pairs, desc->interleaved ? plan->rows.vector / 2 : plan->rows.vector);
+    plan->lanes = plan->rows.share ? pairs / vec : 1;
+
+    rsc_options options = {0};
+    rsc_option_int(&options, "HEAD_DIM", (long)desc->head_dim);
+    rsc_option_int(&options, "ROTARY_DIM", (long)desc->rotary_dim);
+    rsc_option_int(&options, "INTERLEAVED", desc->interleaved);
+    rsc_option_int(&options, "VEC", vec);
+    rsc_option_int(&options, "REST_VEC", rsc_vector_for(desc->head_dim - desc->rotary_dim, plan->rows.vector));
+    rsc_option_int(&options, "LANES", (long)plan->lanes);
+    rsc_option_int(&options, "GROUP", plan->rows.group);
+    rsc_option_int(&options, "DTYPE_F16", desc->dtype == ROSACE_F16);
+    return rsc_kernel_create(plan->context, (const char *const[]){"rope.cl", NULL}, "rope", &options, &plan->kernel);
+}
+
+rosace_status rosace_rope_plan_create(rosace_context *context, const rosace_rope_desc *desc, rosace_rope_plan **out)
+{
+    if (!out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "out = NULL: a place for the plan is needed");
+    *out = NULL;
+    if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context = NULL: a context is needed");
+    rosace_rope_desc checked;
+    rosace_status status = rsc_rope_check_desc(desc, &checked);
+    if (status) return status;
+
+    rosace_rope_plan *plan = rsc_calloc(context, 1, sizeof *plan);
+    if (!plan) return rsc_fail(ROSACE_OUT_OF_MEMORY, "rope plan: no host memory");
+    plan->context = context;
+    plan->desc = checked;
+    plan->rows = rsc_token_rows_for(rosace_context_device_info(context), checked.dtype);
+    status = upload_frequencies(plan);
+    if (status) goto fail;
+    status = build_kernel(plan);
+    if (status) goto fail;
+    *out = plan;
+    return ROSACE_OK;
+
+fail:
+    rosace_rope_plan_destroy(&plan);
+    return status;
+}
+
+void rosace_rope_plan_destroy(rosace_rope_plan **plan)
+{
+    if (!plan || !*plan) return;
+    if ((*plan)->kernel) clReleaseKernel((*plan)->kernel);
+    if ((*plan)->frequencies) clReleaseMemObject((*plan)->frequencies);
+    rsc_free((*plan)->context, *plan);
+    *plan = NULL;
+}
+
+/* ---- Checks ----------------------------------------------------------------------------------------------------------- */
+
+/* Tensors of a call by slot: q, k, q_out, k_out; an output that is its input is left out. */
+enum { Q, K, Q_OUT, K_OUT, TENSORS };
+static const char *const tensor_names[TENSORS] = {"q", "k", "q_out", "k_out"};
+
+static rosace_status check_tensor(const rosace_rope_plan *plan, const rosace_rope_args *args, int slot,
+                                  const rosace_tensor *tensor, bool output, rsc_range *range)
+{
+    const char *name = tensor_names[slot];
+    const rosace_status status = rsc_check_tensor(plan->context, name, tensor, plan->desc.dtype, output, range);
+    if (status) return status;
+    if (tensor->shape[3] != plan->desc.head_dim)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[3] = %zu: must be the plan's head_dim = %zu", name,
+                        tensor->shape[3], plan->desc.head_dim);
+    for (int axis = 1; axis <= 2; axis++)
+        if (tensor->shape[axis] > INT32_MAX)
+            return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[%d] = %zu: must be at most 2147483647", name, axis,
+                            tensor->shape[axis]);
+    if (slot >= Q_OUT) {
+        const rosace_tensor *in = slot == Q_OUT ? args->q : args->k;
+        if (memcmp(tensor->shape, in->shape, sizeof in->shape))
+            return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape = [%zu, %zu, %zu, %zu]: must be that of %s", name,
+                            tensor->shape[0], tensor->shape[1], tensor->shape[2], tensor->shape[3], tensor_names[slot - Q_OUT]);
+    }
+    return ROSACE_OK;
+}
+
+static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_args *args, rosace_rope_args *checked)
+{
+    *checked = (rosace_rope_args)ROSACE_ROPE_ARGS_DEFAULT;
+    rosace_status status = rsc_read_struct("rope args", args, checked, sizeof *checked);
+    if (status) return status;
+
+    if (!checked->q && !checked->k) return rsc_fail(ROSACE_INVALID_ARGUMENT, "q = NULL and k = NULL: one of them is needed");
+    if (!checked->q && checked->q_out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "q_out without q: must be NULL");
+    if (!checked->k && checked->k_out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "k_out without k: must be NULL");
+    if (checked->q_out && rsc_same_tensor(checked->q, checked->q_out)) checked->q_out = NULL;
+    if (checked->k_out && rsc_same_tensor(checked->k, checked->k_out)) checked->k_out = NULL;
+
+    const rosace_tensor *tensors[TENSORS] = {checked->q, checked->k, checked->q_out, checked->k_out};
+    const bool written[TENSORS] = {!checked->q_out, !checked->k_out, true, true};
+    rsc_range ranges[TENSORS];
+    for (int i = 0; i < TENSORS; i++) {
+        if (!tensors[i]) continue;
+        status = check_tensor(plan, checked, i, tensors[i], written[i], &ranges[i]);
+        if (status) return status;
+    }
+    const rosace_tensor *shape_of = checked->q ? checked->q : checked->k;
+    if (checked->q && checked->k && memcmp(checked->q->shape, checked->k->shape, 2 * sizeof checked->q->shape[0]))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "k.shape = [%zu, %zu, ...]: batch and seq must be those of q, [%zu, %zu, ...]",
+                        checked->k->shape[0], checked->k->shape[1], checked->q->shape[0], checked->q->shape[1]);
+
+    rsc_range ids;
+    status = rsc_check_positions(plan->context, "positions", &checked->positions, shape_of->shape[0], shape_of->shape[1], &ids);
+    if (status) return status;
+
+    for (int i = 0; i < TENSORS; i++) {
+        if (!tensors[i] || !written[i]) continue;
+        for (int j = 0; j < TENSORS; j++) {
+            if (!tensors[j] || j == i || (written[j] && j < i)) continue;
+            status = rsc_check_disjoint_tensors(plan->context, tensor_names[i], tensors[i], tensor_names[j], tensors[j]);
+            if (status) return status;
+        }
+        if (!ids.parent) continue;
+        status = rsc_check_disjoint(tensor_names[i], &ranges[i], "positions.ids", &ids);
+        if (status) return status;
+    }
+    return ROSACE_OK;
+}
+
+/* ---- Launch ----------------------------------------------------------------------------------------------------------- */
+
+static rope_view view_of(const rosace_tensor *tensor)
+{
+    return (rope_view){(int64_t)tensor->offset, tensor->stride[0], tensor->stride[1], tensor->stride[2]};
+}
+
+rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const rosace_rope_args *checked_args)
+{
+    const rosace_tensor *in[2] = {checked_args->q, checked_args->k};
+    const rosace_tensor *out[2] = {checked_args->q_out, checked_args->k_out};
+    const rosace_tensor *any = in[0] ? in[0] : in[1];
+    const size_t batch = any->shape[0], seq = any->shape[1];
+
+    rope_args args = {.place = rsc_positions_place(&checked_args->positions), .seq = (uint32_t)seq};
+    cl_mem mem[4];
+    size_t heads = 0;
+    for (int i = 0; i < 2; i++) {
+        /* An absent tensor has no heads; its pointers are never followed. */
+        const rosace_tensor *from = in[i] ? in[i] : any, *to = in[i] && out[i] ? out[i] : from;
+        args.in[i] = view_of(from);
+        args.out[i] = view_of(to);
+        args.heads[i] = in[i] ? (uint32_t)in[i]->shape[2] : 0;
+        args.copy_rest[i] = to != from;
+        heads += args.heads[i];
+        mem[2 * i] = from->mem;
+        mem[2 * i + 1] = to->mem;
+    }
+    args.scale = plan->attention_factor;
+    args.sine_scale = plan->desc.inverse ? -plan->attention_factor : plan->attention_factor;
+    args.rows = rsc_rows_per_item(&plan->rows, seq * batch, plan->lanes);
+
+    size_t global[3] = {rsc_global_rows(&plan->rows, seq, args.rows, plan->lanes), batch, 1};
+    const size_t local[3] = {plan->rows.group, 1, 1};
+    /* Short sequences leave a device idle unless the heads are divided, too. */
+    const size_t wanted = plan->rows.items / (global[0] * batch) + 1, most = heads / plan->rows.min_heads;
+    const size_t parts = wanted < most ? wanted : most ? most : 1;
+    args.heads_per_item = (uint32_t)((heads + parts - 1) / parts);
+    global[2] = (heads + args.heads_per_item - 1) / args.heads_per_item;
+
+    const cl_mem ids = checked_args->positions.ids ? checked_args->positions.ids : plan->frequencies;
+    const rosace_status status = RSC_ARGS(plan->kernel, "rope", RSC_ARG(mem[0]), RSC_ARG(mem[1]), RSC_ARG(mem[2]),
+                                          RSC_ARG(mem[3]), RSC_ARG(plan->frequencies), RSC_ARG(ids), RSC_ARG(args));
+    return status ? status : rsc_chain_kernel(chain, plan->kernel, 3, global, local, "rope");
+}
+
+rosace_status rosace_rope_enqueue(rosace_rope_plan *plan, cl_command_queue queue, const rosace_rope_args *args, cl_uint num_wait,
+                                  const cl_event *wait, cl_event *event)
+{
+    if (!plan) return rsc_fail(ROSACE_INVALID_ARGUMENT, "plan = NULL: a rope plan is needed");
+    rosace_rope_args checked;
+    rosace_status status = check_args(plan, args, &checked);
+    if (status) return status;
+    rsc_chain chain;
+    status = rsc_chain_begin(&chain, plan->context, queue, num_wait, wait);
+    if (!status) status = rsc_rope_chain(plan, &chain, &checked);
+    return rsc_chain_end(&chain, status, event);
+}
+
+/* ---- In one call ------------------------------------------------------------------------------------------------------ */
+
+static rosace_status make_plan(rosace_context *context, const void *desc, void **plan)
+{
+    rosace_rope_plan *made;
+    const rosace_status status = rosace_rope_plan_create(context, desc, &made);
+    *plan = made;
+    return status;
+}
+
+static void drop_plan(void *plan)
+{
+    rosace_rope_plan *dropped = plan;
+    rosace_rope_plan_destroy(&dropped);
+}
+
+/* Member by member into zeroed memory, so that padding never tells two equal descriptors apart. */
+static void set_key(rosace_rope_desc *key, const rosace_rope_desc *desc)
+{
+    memset(key, 0, sizeof *key);
+    key->head_dim = desc->head_dim;
+    key->rotary_dim = desc->rotary_dim;
+    key->theta = desc->theta;
+    key->interleaved = desc->interleaved;
+    key->inverse = desc->inverse;
+    key->dtype = desc->dtype;
+    key->scaling.kind = desc->scaling.kind;
+    key->scaling.factor = desc->scaling.factor;
+    key->scaling.original_max_position = desc->scaling.original_max_position;
+    key->scaling.seq_len = desc->scaling.seq_len;
+    key->scaling.beta_fast = desc->scaling.beta_fast;
+    key->scaling.beta_slow = desc->scaling.beta_slow;
+    key->scaling.attention_factor = desc->scaling.attention_factor;
+    key->scaling.mscale = desc->scaling.mscale;
+    key->scaling.mscale_all_dim = desc->scaling.mscale_all_dim;
+    key->scaling.no_truncate = desc->scaling.no_truncate;
+    key->scaling.low_freq_factor = desc->scaling.low_freq_factor;
+    key->scaling.high_freq_factor = desc->scaling.high_freq_factor;
+}
+
+rosace_status rosace_rope(rosace_context *context, cl_command_queue queue, const rosace_rope_desc *desc,
+                          const rosace_rope_args *args, cl_uint num_wait, const cl_event *wait, cl_event *event)
+{
+    if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context = NULL: a context is needed");
+    rosace_rope_desc checked, key;
+    rosace_status status = rsc_rope_check_desc(desc, &checked);
+    if (status) return status;
+    set_key(&key, &checked);
+    rsc_plan_entry *entry;
+    void *plan;
+    status = rsc_plan_acquire(context, "rope", &key, sizeof key, make_plan, drop_plan, &checked, &entry, &plan);
+    if (status) return status;
+    status = rosace_rope_enqueue(plan, queue, args, num_wait, wait, event);
+    rsc_plan_release(entry);
+    return status;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ * Frequencies of a rotation, and their form for kernels. */
+#ifndef ROSACE_SRC_POSITION_ROPE_SCALING_H
+#define ROSACE_SRC_POSITION_ROPE_SCALING_H
+
+#include <rosace/rope.h>
+
+#include "../error.h"
+
+/* Checks everything in a descriptor and copies it to *checked, with rotary_dim resolved. A descriptor of an older, shorter
+ * layout gets the defaults of what it lacks. */
+rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc *checked);
+
+/* frequencies [rotary_dim/2] in radians per position and the attention factor of a checked descriptor. */
+void rsc_rope_fill(const rosace_rope_desc *checked, double *frequencies, double *attention_factor);
+
+/* theta^(-2i/dim) for i = 0 .. dim/2 - 1 */
+void rsc_rope_powers(double theta, size_t dim, double *frequencies);
+
+/* Frequencies (0 <= f < 2^32, radians) as 64-bit fractions of a turn, rounded from the exact quotient f / (2 pi):
+ * words[i] is the high word of frequency i, words[count + i] its low word. Whole turns drop out. */
+void rsc_turn_words(const double *frequencies, size_t count, uint32_t *words);
+
+#endif
