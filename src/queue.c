@@ -85,7 +85,6 @@ rosace_status rsc_chain_after_foreign(rsc_chain *chain, cl_event event) {
 }
 
 rosace_status rsc_chain_end(rsc_chain *chain, rosace_status status, cl_event *event) {
-    /* A call that fails leaves the caller's event alone, as clEnqueue* does. */
     if (!status && event) {
         if (chain->last) {
             *event = chain->last;

@@ -196,7 +196,6 @@ rosace_status rosace_attention_enqueue(rosace_attention_plan *plan, cl_command_q
                                        const rosace_attention_args *args, cl_uint num_wait, const cl_event *wait,
                                        cl_event *event)
 {
-    if (event) *event = NULL;
     if (!plan) return rsc_fail(ROSACE_INVALID_ARGUMENT, "plan: NULL");
     return enqueue(plan, queue, args, false, num_wait, wait, event);
 }
@@ -279,7 +278,6 @@ rosace_status rosace_attention(rosace_context *context, cl_command_queue queue, 
                                const rosace_attention_args *args, cl_uint num_wait, const cl_event *wait, cl_event *event)
 {
     static const char kind[] = "attention";
-    if (event) *event = NULL;
     if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context: NULL");
     rosace_attention_desc checked;
     rosace_rope_desc rope;
