@@ -28,7 +28,7 @@ struct rosace_context {
     bool has_program_lock, has_plan_lock;
 };
 
-/* Frees all programs, saving those that grew since they were saved; all plans. For rosace_context_destroy. */
+/* For rosace_context_destroy. */
 void rsc_programs_destroy(rosace_context *context);
 void rsc_plans_destroy(rosace_context *context);
 

@@ -208,7 +208,8 @@ static void set_score(rosace_device_info *info, const char *obstacle) {
         snprintf(info->score_reason, sizeof info->score_reason, "a simulator for debugging: 1, below every real device");
         return;
     }
-    const unsigned assumed_mhz = 1000;
+    /* Intel's CPU driver reports no clock; it must not lose to another driver for the same processor for that. */
+    const unsigned assumed_mhz = info->device_class == ROSACE_DEVICE_CPU ? 3000 : 1000;
     const unsigned mhz = info->clock_mhz ? info->clock_mhz : assumed_mhz;
     uint64_t speed = (uint64_t)info->compute_units * mhz / 100;
     if (speed > 499999) speed = 499999;

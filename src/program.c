@@ -11,8 +11,8 @@ struct rsc_program {
     rsc_program *next;
     rsc_key key;
     cl_program program;
-    bool from_disk;
-    size_t saved_bytes; /* of its binary on disk as last saved by us; 0: not saved */
+    bool from_disk; /* as opposed to built from source */
+    bool saved;     /* nothing more to do for the cache on disk */
 };
 
 /* ---- Key ------------------------------------------------------------------------------------------------------- */
@@ -105,6 +105,73 @@ static rosace_status build_source(rosace_context *context, const rsc_text *sourc
     return ROSACE_OK;
 }
 
+/* ---- Cache on disk --------------------------------------------------------------------------------------------- */
+
+/* The program built from its binary on disk; NULL when there is none or the driver does not take it. */
+static cl_program load_program(rosace_context *context, const rsc_key *key, const char *what, const char *options) {
+    size_t bytes = 0;
+    unsigned char *binary = rsc_disk_load(context, key, &bytes);
+    if (!binary) return NULL;
+    const unsigned char *binaries[] = {binary};
+    cl_int code = CL_SUCCESS, binary_status = CL_SUCCESS;
+    cl_program program =
+        clCreateProgramWithBinary(context->cl, 1, &context->info.device, &bytes, binaries, &binary_status, &code);
+    if (code) program = NULL;
+    if (!code) code = binary_status;
+    if (!code) code = clBuildProgram(program, 1, &context->info.device, options, NULL, NULL);
+    rsc_free(context, binary);
+    if (!code) return program;
+    rsc_log(context, ROSACE_LOG_INFO, "program cache: the driver does not take its own binary of cl/%s: %s (%d)", what,
+            rsc_cl_error_name(code), (int)code);
+    release_program(context, program);
+    return NULL;
+}
+
+/* Binaries of all devices of a program (an adopted context may have several), of which those not built for are empty. */
+typedef struct binary_set {
+    size_t count;
+    cl_device_id *devices;
+    size_t *bytes;
+    unsigned char **binaries;
+} binary_set;
+
+static cl_int read_binaries(rosace_context *context, cl_program program, binary_set *set) {
+    size_t device_bytes = 0;
+    cl_int code = clGetProgramInfo(program, CL_PROGRAM_DEVICES, 0, NULL, &device_bytes);
+    if (code) return code;
+    const size_t count = device_bytes / sizeof *set->devices;
+    set->devices = rsc_calloc(context, count, sizeof *set->devices);
+    set->bytes = rsc_calloc(context, count, sizeof *set->bytes);
+    set->binaries = rsc_calloc(context, count, sizeof *set->binaries);
+    if (!set->devices || !set->bytes || !set->binaries) return CL_OUT_OF_HOST_MEMORY;
+    set->count = count;
+    code = clGetProgramInfo(program, CL_PROGRAM_DEVICES, device_bytes, set->devices, NULL);
+    if (!code) code = clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, count * sizeof *set->bytes, set->bytes, NULL);
+    for (size_t i = 0; !code && i < count; i++)
+        if (set->bytes[i] && !(set->binaries[i] = rsc_calloc(context, 1, set->bytes[i]))) code = CL_OUT_OF_HOST_MEMORY;
+    if (!code) code = clGetProgramInfo(program, CL_PROGRAM_BINARIES, count * sizeof *set->binaries, set->binaries, NULL);
+    return code;
+}
+
+/* Once a kernel exists, since some drivers compile only then. */
+static void save_program(rosace_context *context, rsc_program *entry, const char *what) {
+    if (entry->saved || !context->cache_dir) return;
+    entry->saved = true;
+    binary_set set = {0};
+    cl_int code = read_binaries(context, entry->program, &set);
+    if (code)
+        rsc_log(context, ROSACE_LOG_INFO, "program cache: the driver gives no binary of cl/%s: %s (%d)", what,
+                rsc_cl_error_name(code), (int)code);
+    for (size_t i = 0; i < set.count; i++) {
+        if (!code && set.devices[i] == context->info.device)
+            rsc_disk_save(context, &entry->key, set.binaries[i], set.bytes[i]);
+        rsc_free(context, set.binaries[i]);
+    }
+    rsc_free(context, set.binaries);
+    rsc_free(context, set.bytes);
+    rsc_free(context, set.devices);
+}
+
 /* ---- Programs in memory ---------------------------------------------------------------------------------------- */
 
 static rsc_program *find(rosace_context *context, const rsc_key *key) {
@@ -123,7 +190,7 @@ static rosace_status add(rosace_context *context, const rsc_key *key, cl_program
     }
     entry->key = *key;
     entry->program = program;
-    entry->from_disk = from_disk;
+    entry->from_disk = entry->saved = from_disk;
     entry->next = context->programs;
     context->programs = entry;
     *out = entry;
@@ -144,46 +211,64 @@ void rsc_programs_destroy(rosace_context *context) {
 
 /* ---- Kernels --------------------------------------------------------------------------------------------------- */
 
-static rosace_status create_locked(rosace_context *context, const rsc_text *source, const char *what, const char *name,
-                                   const char *options, const rsc_key *key, cl_kernel *out) {
-    rosace_status status = ROSACE_OK;
-    rsc_program *entry = find(context, key);
-    if (!entry) {
-        cl_program program = NULL;
-        status = build_source(context, source, what, options, &program);
-        if (!status) status = add(context, key, program, false, &entry);
+/* What makes up one call of rsc_kernel_create. */
+typedef struct request {
+    rsc_text source;
+    const char *what, *name; /* of the program and of the kernel, for messages */
+    char options[RSC_OPTIONS_BYTES];
+    rsc_key key;
+} request;
+
+static rosace_status find_or_build(rosace_context *context, const request *r, bool use_disk, rsc_program **out) {
+    *out = find(context, &r->key);
+    if (*out) return ROSACE_OK;
+    cl_program program = use_disk ? load_program(context, &r->key, r->what, r->options) : NULL;
+    const bool from_disk = program != NULL;
+    rosace_status status = from_disk ? ROSACE_OK : build_source(context, &r->source, r->what, r->options, &program);
+    if (status) return status;
+    rsc_log(context, ROSACE_LOG_DEBUG, "cl/%s %s with %s", r->what, from_disk ? "loaded from disk" : "built", r->options);
+    return add(context, &r->key, program, from_disk, out);
+}
+
+static rosace_status create_locked(rosace_context *context, const request *r, cl_kernel *out) {
+    for (bool use_disk = true;; use_disk = false) {
+        rsc_program *entry;
+        rosace_status status = find_or_build(context, r, use_disk, &entry);
         if (status) return status;
+        cl_int code = CL_SUCCESS;
+        cl_kernel kernel = clCreateKernel(entry->program, r->name, &code);
+        if (!code) {
+            save_program(context, entry, r->what);
+            *out = kernel;
+            return ROSACE_OK;
+        }
+        if (!entry->from_disk) {
+            if (code == CL_OUT_OF_HOST_MEMORY) return rsc_fail_cl(code, "cl/%s: clCreateKernel(%s)", r->what, r->name);
+            return rsc_fail(ROSACE_BUILD_FAILED, "cl/%s on %s with %s: clCreateKernel(%s): %s (%d)", r->what,
+                            context->info.name, r->options, r->name, rsc_cl_error_name(code), (int)code);
+        }
+        rsc_log(context, ROSACE_LOG_INFO, "program cache: no kernel %s in the binary of cl/%s: %s (%d); it is built again",
+                r->name, r->what, rsc_cl_error_name(code), (int)code);
+        drop(context, entry);
     }
-    cl_int code = CL_SUCCESS;
-    cl_kernel kernel = clCreateKernel(entry->program, name, &code);
-    if (code == CL_OUT_OF_HOST_MEMORY) return rsc_fail_cl(code, "cl/%s: clCreateKernel(%s)", what, name);
-    if (code)
-        return rsc_fail(ROSACE_BUILD_FAILED, "cl/%s on %s with %s: clCreateKernel(%s): %s (%d)", what, context->info.name,
-                        options, name, rsc_cl_error_name(code), (int)code);
-    *out = kernel;
-    return ROSACE_OK;
 }
 
 rosace_status rsc_kernel_create(rosace_context *context, const char *const *pieces, const char *name,
                                 const rsc_options *options, cl_kernel *out) {
     *out = NULL;
     if (!pieces[0]) return rsc_fail(ROSACE_BUILD_FAILED, "kernel %s: its program has no pieces", name);
-    const char *what = pieces[0]; /* the last piece is the loop, after which a program is named */
-    for (size_t i = 0; pieces[i]; i++) what = pieces[i];
+    request r = {.name = name};
+    for (size_t i = 0; pieces[i]; i++) r.what = pieces[i]; /* the last piece is the loop, after which a program is named */
 
-    char option_text[RSC_OPTIONS_BYTES];
-    rosace_status status = rsc_options_print(options, option_text, sizeof option_text);
-    if (status) return status;
-    rsc_text source;
-    rsc_key key;
-    status = rsc_expand(context, pieces, &source);
-    if (!status) status = make_key(context, &source, option_text, &key);
+    rosace_status status = rsc_options_print(options, r.options, sizeof r.options);
+    if (!status) status = rsc_expand(context, pieces, &r.source);
+    if (!status) status = make_key(context, &r.source, r.options, &r.key);
     if (!status) {
         rsc_lock(&context->program_lock);
-        status = create_locked(context, &source, what, name, option_text, &key, out);
+        status = create_locked(context, &r, out);
         rsc_unlock(&context->program_lock);
     }
-    rsc_free(context, source.text);
+    rsc_free(context, r.source.text);
     return status;
 }
 

@@ -113,7 +113,8 @@ typedef enum rosace_device_class {
 typedef struct rosace_device_info {
     cl_platform_id platform;
     cl_device_id device;
-    unsigned platform_index, device_index; /* "P:D" as the selector takes it, in the ICD loader's order */
+    unsigned platform_index, device_index; /* "P:D" as the selector takes it, in the ICD loader's order; UINT_MAX for
+                                              a sub-device, which no selector finds */
     rosace_device_class device_class;
     char name[128], vendor[128], driver_version[128], device_version[128], opencl_c_version[64];
     char platform_name[128], platform_version[192];
@@ -135,7 +136,7 @@ typedef struct rosace_device_info {
     bool has_intel_matrix;         /* cl_intel_subgroup_matrix_multiply_accumulate */
     bool has_nvidia_ptx;           /* NVIDIA's compiler, which takes inline PTX */
     bool has_amd_gcn;              /* AMD's compiler, with its GCN/RDNA built-ins */
-    int score;                     /* what `auto` compares; higher is better */
+    int score;                     /* what `auto` compares; higher is better, below 0: unusable, never chosen */
     char score_reason[160];        /* how it came about, for people */
 } rosace_device_info;
 
@@ -176,7 +177,8 @@ typedef struct rosace_context_desc {
     cl_context cl_context;      /* the application's own context to adopt (default NULL: make one); retained */
     cl_device_id cl_device;     /* which of the adopted context's devices; NULL: its only one */
     const char *cache_dir;      /* program cache folder (default NULL: $ROSACE_CACHE_DIR, else the user's cache folder,
-                                   e.g. ~/.cache/rosace); "": no cache on disk. Created when missing. */
+                                   e.g. ~/.cache/rosace); "" in either: no cache on disk. Created when missing; not
+                                   used, with a log line, when it is not this user's own or all may write it. */
     const char *kernel_dir;     /* read kernel sources from this copy of cl/ instead of the embedded ones, for
                                    development (default NULL: $ROSACE_KERNEL_DIR, else embedded) */
     rosace_log_fn log;          /* (default NULL: silent) */
