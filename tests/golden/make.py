@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes the golden values beside this file: what other implementations give for the operations of rosace.
+
+    python3 tests/golden/make.py          needs torch and transformers; the tests need only the files
+
+The peers are the classes and functions of transformers and torch that are named below, called, not copied. Format, one
+for all files: a line "case NAME" begins a case; each further line is "KEY COUNT VALUE...", arrays packed in the order that
+include/rosace gives their axes; '#' begins a comment. Numbers have 9 digits, which is enough to give back every fp32.
+"""
+import pathlib
+
+import torch
+import torch.nn.functional as F
+import transformers
+from torch.nn.attention.bias import causal_lower_right
+from torch.nn.attention.flex_attention import flex_attention
+from transformers import GPTNeoXConfig, LlamaConfig, masking_utils
+from transformers.models.bloom.modeling_bloom import build_alibi_tensor
+from transformers.models.gpt_neox import modeling_gpt_neox as neox
+from transformers.models.gptj import modeling_gptj as gptj
+from transformers.models.llama import modeling_llama as llama
+from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+from transformers.models.roformer import modeling_roformer as roformer
+from transformers.models.xlm.modeling_xlm import create_sinusoidal_embeddings
+
+HERE = pathlib.Path(__file__).parent
+
+
+class Golden:
+    def __init__(self, name, about):
+        self.path = HERE / name
+        self.lines = [f"# {about}", f"# made by make.py with torch {torch.__version__}, transformers {transformers.__version__}"]
+
+    def case(self, name, **values):
+        self.lines += ["", f"case {name}"]
+        for key, value in values.items():
+            flat = torch.as_tensor(value, dtype=torch.float64).flatten().tolist()
+            self.lines.append(" ".join([key, str(len(flat))] + [f"{v:.9g}" for v in flat]))
+
+    def write(self):
+        self.path.write_text("\n".join(self.lines) + "\n")
+        print(self.path.name, self.path.stat().st_size)
+
+
+def random(*shape):
+    """Normally distributed multiples of 1/64: short to write, and exact in fp32 and fp16."""
+    return torch.round(64 * torch.randn(*shape)) / 64
+
+
+# ---- Rotation: fp32 throughout, as transformers does it -----------------------------------------------------------------
+
+# rosace_rope_scaling_kind
+LINEAR, DYNAMIC, YARN, LLAMA3 = 1, 3, 4, 5
+POSITIONS = [0, 1, 7, 100, 1023]
+
+
+def rope_case(golden, name, rotate, inv_freq, attention_factor, head_dim, positions=POSITIONS, **options):
+    """rotate(q, k) on [1, seq, heads, head_dim]; frequencies as transformers has them."""
+    q, k = random(1, len(positions), 2, head_dim), random(1, len(positions), 1, head_dim)
+    q_out, k_out = rotate(q, k)
+    golden.case(name, head_dim=head_dim, rotary_dim=2 * len(inv_freq), positions=positions, **options,
+                frequencies=inv_freq, attention_factor=attention_factor, q=q, k=k, q_out=q_out, k_out=k_out)
+
+
+def llama_case(golden, name, parameters, max_position=2048, head_dim=32, positions=POSITIONS, **options):
+    config = LlamaConfig(hidden_size=2 * head_dim, num_attention_heads=2, head_dim=head_dim,
+                         max_position_embeddings=max_position, rope_parameters=parameters)
+    embedding = llama.LlamaRotaryEmbedding(config)
+    cos, sin = embedding(random(1), torch.tensor([positions]))  # dynamic changes its frequencies here
+    rope_case(golden, name, lambda q, k: llama.apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=2),
+              embedding.inv_freq, embedding.attention_scaling, head_dim, positions,
+              theta=parameters["rope_theta"], **options)
+
+
+def rope():
+    golden = Golden("rope.txt", "Rotated queries and keys of transformers' models")
+    llama_case(golden, "llama", dict(rope_type="default", rope_theta=10000.0))
+    llama_case(golden, "llama_theta", dict(rope_type="default", rope_theta=500000.0), head_dim=64)
+    llama_case(golden, "linear", dict(rope_type="linear", rope_theta=10000.0, factor=4.0), scaling=LINEAR, factor=4)
+    llama_case(golden, "dynamic", dict(rope_type="dynamic", rope_theta=10000.0, factor=2.0), max_position=1024,
+               positions=[0, 5, 1500, 3071], scaling=DYNAMIC, factor=2, original_max_position=1024, seq_len=3072)
+    llama_case(golden, "dynamic_short", dict(rope_type="dynamic", rope_theta=10000.0, factor=2.0), max_position=1024,
+               positions=[0, 5, 500], scaling=DYNAMIC, factor=2, original_max_position=1024, seq_len=501)
+    yarn = dict(rope_type="yarn", rope_theta=10000.0, factor=8.0, original_max_position_embeddings=256)
+    yarn_options = dict(scaling=YARN, factor=8, original_max_position=256)
+    llama_case(golden, "yarn", yarn, **yarn_options)
+    llama_case(golden, "yarn_deepseek", yarn | dict(mscale=0.707, mscale_all_dim=1.2), **yarn_options, mscale=0.707,
+               mscale_all_dim=1.2)
+    llama_case(golden, "yarn_gpt_oss", yarn | dict(rope_theta=150000.0, truncate=False, beta_fast=24.0, beta_slow=2.0),
+               head_dim=64, **yarn_options, no_truncate=1, beta_fast=24, beta_slow=2)
+    llama_case(golden, "yarn_factor_given", yarn | dict(attention_factor=1.25), **yarn_options, yarn_attention_factor=1.25)
+    llama_case(golden, "llama3", dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0,
+                                      high_freq_factor=4.0, original_max_position_embeddings=8192), max_position=131072,
+               head_dim=64, scaling=LLAMA3, factor=8, original_max_position=8192)
+
+    head_dim, positions = 32, torch.tensor([POSITIONS])
+    config = GPTNeoXConfig(hidden_size=2 * head_dim, num_attention_heads=2,
+                           rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.25))
+    embedding = neox.GPTNeoXRotaryEmbedding(config)
+    cos, sin = embedding(random(1), positions)
+    rope_case(golden, "gpt_neox_partial", lambda q, k: neox.apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=2),
+              embedding.inv_freq, 1, head_dim)
+
+    rotary_dim = 16  # the rest passes through, as GPTJAttention._attn's caller does it
+    sin, cos = gptj.create_sinusoidal_positions(1024, rotary_dim)[positions].chunk(2, dim=-1)
+    inv_freq = 1.0 / 10000 ** (torch.arange(0, rotary_dim, 2) / rotary_dim)
+    rope_case(golden, "gptj_partial_interleaved",
+              lambda q, k: [torch.cat([gptj.apply_rotary_pos_emb(x[..., :rotary_dim], sin, cos), x[..., rotary_dim:]], -1)
+                            for x in (q, k)], inv_freq, 1, head_dim, interleaved=1)
+
+    table = roformer.RoFormerSinusoidalPositionalEmbedding(1024, head_dim)
+    table.weight.data = table.create_weight()
+    sinusoidal = table(None, position_ids=positions)[:, None]
+    inv_freq = 1.0 / 10000 ** (torch.arange(0, head_dim, 2) / head_dim)
+
+    def rotate(q, k):
+        q, k = roformer.RoFormerSelfAttention.apply_rotary_position_embeddings(sinusoidal, q.transpose(1, 2), k.transpose(1, 2))
+        return q.transpose(1, 2), k.transpose(1, 2)
+
+    rope_case(golden, "roformer_interleaved", rotate, inv_freq, 1, head_dim, interleaved=1)
+
+    table = torch.nn.Parameter(torch.empty(1024, 24), requires_grad=False)
+    create_sinusoidal_embeddings(1024, 24, out=table)
+    golden.case("sinusoidal", width=24, positions=POSITIONS, table=table[POSITIONS])
+    golden.write()
+
+
+# ---- Masks: 0 and 1 ----------------------------------------------------------------------------------------------------
+
+
+def mask():
+    golden = Golden("mask.txt", "Masks of transformers' masking_utils, [seq_q, seq_k]; queries begin after `past` keys")
+    padding = torch.zeros(1, dtype=torch.int64)
+    bidirectional = masking_utils.sliding_window_bidirectional_mask_function
+    for seq_q, past in [(9, 0), (4, 5), (1, 12)]:
+        seq_k, name = seq_q + past, f"{seq_q}_after_{past}"
+        kinds = {"causal": (masking_utils.causal_mask_function, dict(causal=1))}
+        for w in 1, 3, 4:
+            kinds[f"sliding_{w}"] = (masking_utils.sliding_window_causal_mask_function(w), dict(causal=1, sliding_window=w))
+            kinds[f"both_ways_{w}"] = (bidirectional(w), dict(window_left=w, window_right=w))
+            kinds[f"chunked_{w}"] = (masking_utils.chunked_causal_mask_function(w, padding), dict(causal=1, chunk=w))
+        for kind, (function, options) in kinds.items():
+            matrix = masking_utils.sdpa_mask(batch_size=1, q_length=seq_q, kv_length=seq_k, q_offset=past,
+                                             mask_function=function, allow_is_causal_skip=False,
+                                             allow_is_bidirectional_skip=False)
+            golden.case(f"{kind}_{name}", seq_q=seq_q, seq_k=seq_k, **options, visible=matrix)
+    golden.write()
+
+
+# ---- Attention: torch in double, so that the values are exact to the digits written ------------------------------------
+
+
+def attention_case(golden, name, compute, heads=2, kv_heads=2, seq_q=7, seq_k=7, head_dim=16, **options):
+    """compute(q, k, v) on [1, heads, seq, head_dim] gives out, or (out, lse)."""
+    q, k, v = random(1, seq_q, heads, head_dim), random(1, seq_k, kv_heads, head_dim), random(1, seq_k, kv_heads, head_dim)
+    out = compute(*(x.double().transpose(1, 2) for x in (q, k, v)))
+    lse = {}
+    if isinstance(out, tuple):
+        out, lse = out[0], {"lse": out[1]}
+    golden.case(name, n_heads=heads, n_kv_heads=kv_heads, seq_q=seq_q, seq_k=seq_k, head_dim=head_dim, **options, q=q, k=k,
+                v=v, out=out.transpose(1, 2), **lse)
+
+
+def flex(score_mod=None, mask_mod=None, **kwargs):
+    """FlexAttention, eager, with its log-sum-exp."""
+
+    def modified(score, b, h, m, n):
+        if score_mod:
+            score = score_mod(score, h, m, n)
+        return torch.where(mask_mod(m, n), score, -float("inf")) if mask_mod else score
+
+    return lambda q, k, v: flex_attention(q, k, v, score_mod=modified, return_lse=True, **kwargs)
+
+
+def attention():
+    golden = Golden("attention.txt", "Attention of torch: scaled_dot_product_attention and FlexAttention")
+    sdpa = F.scaled_dot_product_attention
+    attention_case(golden, "plain", sdpa, seq_q=5, seq_k=9)
+    attention_case(golden, "causal", lambda q, k, v: sdpa(q, k, v, is_causal=True), causal=1)
+    attention_case(golden, "causal_gqa", lambda q, k, v: sdpa(q, k, v, is_causal=True, enable_gqa=True), heads=6,
+                   kv_heads=2, causal=1)
+    attention_case(golden, "causal_top_left", lambda q, k, v: sdpa(q, k, v, is_causal=True), seq_q=4, seq_k=9, causal=1,
+                   q_offset=0)
+    attention_case(golden, "causal_bottom_right",
+                   lambda q, k, v: sdpa(q, k, v, attn_mask=causal_lower_right(4, 9)), seq_q=4, seq_k=9, causal=1)
+    attention_case(golden, "scale", lambda q, k, v: sdpa(q, k, v, scale=0.75), scale=0.75, head_dim=24)
+
+    def window(q, k, v):
+        matrix = masking_utils.sdpa_mask(batch_size=1, q_length=11, kv_length=11,
+                                         mask_function=masking_utils.sliding_window_causal_mask_function(4),
+                                         allow_is_causal_skip=False)
+        return sdpa(q, k, v, attn_mask=matrix)
+
+    attention_case(golden, "sliding_window_4", window, seq_q=11, seq_k=11, causal=1, window_left=3)
+
+    attention_case(golden, "window_lse", flex(mask_mod=lambda m, n: (m - n <= 2) & (n - m <= 1)), seq_q=8, seq_k=8,
+                   window_left=2, window_right=1)
+    attention_case(golden, "softcap_lse", flex(lambda s, h, m, n: 1.5 * torch.tanh(s / 1.5), lambda m, n: n <= m + 3),
+                   seq_q=5, seq_k=8, causal=1, softcap=1.5)
+    attention_case(golden, "softcap_gqa", flex(lambda s, h, m, n: 2 * torch.tanh(s / 2), lambda m, n: n <= m, enable_gqa=True),
+                   heads=4, kv_heads=1, causal=1, softcap=2)
+    # BLOOM adds slope * n, which differs from -slope * (m - n) by a constant per row: the same but for the lse.
+    for heads in 4, 12:
+        slopes = build_alibi_tensor(torch.ones(1, 2, dtype=torch.int64), heads, torch.float64)[:, 0, 1]
+        seq_q = 48 // heads - 1
+        attention_case(golden, f"alibi_{heads}", flex(lambda s, h, m, n: s - slopes[h] * (m + 2 - n), lambda m, n: n <= m + 2),
+                       heads=heads, kv_heads=heads, seq_q=seq_q, seq_k=seq_q + 2, causal=1, alibi=1)
+    bloom = build_alibi_tensor(torch.ones(1, 7, dtype=torch.int64), 4, torch.float64).reshape(1, 4, 1, 7)
+    hidden = torch.full((7, 7), -float("inf"), dtype=torch.float64).triu(1)
+    attention_case(golden, "alibi_bloom", lambda q, k, v: sdpa(q, k, v, attn_mask=bloom + hidden), heads=4, kv_heads=4,
+                   causal=1, alibi=1)
+    for heads in 4, 8, 12:
+        mpt = build_mpt_alibi_tensor(heads, 2)  # slope * (-1, 0)
+        golden.case(f"slopes_{heads}", n_heads=heads, slopes=-mpt[:, 0, 0],
+                    bloom=build_alibi_tensor(torch.ones(1, 2, dtype=torch.int64), heads, torch.float32)[:, 0, 1])
+    golden.write()
+
+
+# ---- Layers ------------------------------------------------------------------------------------------------------------
+
+
+def layers():
+    golden = Golden("layers.txt", "Layers of torch and transformers' Llama, in double")
+    x, weight = random(3, 20), random(20)
+    norm = torch.nn.RMSNorm(20, eps=1e-5, dtype=torch.float64)
+    norm.weight.data = weight.double()
+    golden.case("rmsnorm", rows=3, width=20, eps=1e-5, x=x, weight=weight, out=norm(x.double()).detach())
+    gate, up = 4 * random(40), random(40)
+    golden.case("swiglu", gate=gate, up=up, out=F.silu(gate.double()) * up.double())
+    logits, targets = 3 * random(4, 17), torch.tensor([0, 16, 5, 8])
+    golden.case("cross_entropy", rows=4, classes=17, logits=logits, targets=targets,
+                loss=F.cross_entropy(logits.double(), targets, reduction="none"))
+    a, b, c = random(5, 7), random(7, 6), random(5, 6)
+    golden.case("matmul", m=5, n=6, k=7, alpha=0.5, beta=-2, a=a, b=b, c=c,
+                out=torch.addmm(c.double(), a.double(), b.double(), alpha=0.5, beta=-2))
+    golden.write()
+
+
+if __name__ == "__main__":
+    for make in rope, mask, attention, layers:
+        torch.manual_seed(1)
+        make()
