@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * The small operations between the matrix products of a transformer, enough to run one without leaving the device.
- * All work on rows of `width` elements; "packed" means row r starts at offset + r*width.
+ * All work on rows of `width` elements; "packed" means row r starts at offset + r*width. Arrays of one call may differ in
+ * dtype unless said otherwise; arithmetic is fp32. Sizes are at least 1. An output that "may be" an input is then that
+ * very array (buffer, offset and dtype alike); any other overlap of an output is refused.
+ * Errors of all: ROSACE_INVALID_ARGUMENT before anything is enqueued; ROSACE_BUILD_FAILED, ROSACE_OUT_OF_MEMORY,
+ * ROSACE_OPENCL_ERROR. Thread-safety: as the context, safe.
  */
 #ifndef ROSACE_LAYERS_H
 #define ROSACE_LAYERS_H
@@ -35,12 +39,12 @@ ROSACE_API rosace_status rosace_swiglu(rosace_context *context, cl_command_queue
                                        rosace_array out, size_t count, cl_uint num_wait, const cl_event *wait,
                                        cl_event *event);
 
-/* x[i] += y[i] */
+/* x[i] += y[i]. y may be x. */
 ROSACE_API rosace_status rosace_add(rosace_context *context, cl_command_queue queue, rosace_array x, rosace_array y,
                                     size_t count, cl_uint num_wait, const cl_event *wait, cl_event *event);
 
 /* loss[r] = log sum_c exp(logits[r, c]) - logits[r, targets[r]], in nats; logits [rows, classes], targets int32 [rows],
- * loss fp32 [rows]. A target outside 0 .. classes-1 gives NaN. */
+ * loss fp32 [rows], may not overlap either. A target outside 0 .. classes-1 gives NaN. */
 ROSACE_API rosace_status rosace_cross_entropy(rosace_context *context, cl_command_queue queue, rosace_array logits,
                                               rosace_array targets, rosace_array loss, size_t rows, size_t classes,
                                               cl_uint num_wait, const cl_event *wait, cl_event *event);

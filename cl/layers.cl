@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT
+ * The small operations between the matrix products of a transformer, on packed rows; sizes are
+ * arguments, so that one program serves every model.
+ *
+ *   embedding      out[r, :] = table[ids[r], :]                        global (ceil(width / VEC), rows)
+ *   rmsnorm        out[r, :] = x[r, :] / sqrt(mean(x^2) + eps) * w[:]   one group of GROUP work-items a row
+ *   swiglu         out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]      a work-item has VEC elements
+ *   add            out[i] += a[i]                                      a work-item has VEC elements
+ *   cross_entropy  loss[r] = log sum_c exp(a[r, c]) - a[r, target[r]]  one group of GROUP work-items a row
+ *
+ * A_F16, B_F16, OUT_F16   storage of the inputs and the output: 0 float, 1 half; arithmetic is always float
+ * VEC                     elements a work-item takes at once: 4 or 16
+ * GROUP                   work-items that share a row, a power of two; 1 needs no barrier (CPU devices)
+ */
+#ifndef A_F16
+#define A_F16 0
+#endif
+#ifndef B_F16
+#define B_F16 0
+#endif
+#ifndef OUT_F16
+#define OUT_F16 0
+#endif
+#ifndef VEC
+#define VEC 4
+#endif
+#ifndef GROUP
+#define GROUP 64
+#endif
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+
+#define store_t_0 float
+#define store_t_1 half
+#define load_0(p, i) ((p)[i])
+#define load_1(p, i) vload_half((i), (p))
+#define save_0(x, p, i) ((p)[i] = (x))
+#define save_1(x, p, i) vstore_half_rte((x), (i), (p))
+#define loadv_0(p, i) PASTE(vload, VEC)(0, (p) + (i))
+#define loadv_1(p, i) PASTE(vload_half, VEC)(0, (p) + (i))
+#define savev_0(x, p, i) PASTE(vstore, VEC)((x), 0, (p) + (i))
+#define savev_1(x, p, i) PASTE(PASTE(vstore_half, VEC), _rte)((x), 0, (p) + (i))
+
+typedef PASTE(store_t_, A_F16) a_t;
+typedef PASTE(store_t_, B_F16) b_t;
+typedef PASTE(store_t_, OUT_F16) out_t;
+typedef PASTE(float, VEC) floatv;
+#define load_a PASTE(load_, A_F16)
+#define load_b PASTE(load_, B_F16)
+#define load_out PASTE(load_, OUT_F16)
+#define save_out PASTE(save_, OUT_F16)
+#define loadv_a PASTE(loadv_, A_F16)
+#define loadv_b PASTE(loadv_, B_F16)
+#define loadv_out PASTE(loadv_, OUT_F16)
+#define savev_out PASTE(savev_, OUT_F16)
+
+#if VEC == 16
+#define LANES(op, v) op(op(op(op(v.s0, v.s1), op(v.s2, v.s3)), op(op(v.s4, v.s5), op(v.s6, v.s7))), \
+                        op(op(op(v.s8, v.s9), op(v.sa, v.sb)), op(op(v.sc, v.sd), op(v.se, v.sf))))
+#else
+#define LANES(op, v) op(op(v.s0, v.s1), op(v.s2, v.s3))
+#endif
+#define PLUS(a, b) ((a) + (b))
+
+#if GROUP > 1
+/* The sum or maximum over a group, in every work-item; `scratch` is free again afterwards. */
+float group_reduce(float x, int maximum, __local float *scratch)
+{
+    const uint lane = (uint)get_local_id(0);
+    scratch[lane] = x;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (uint half_size = GROUP / 2; half_size > 0; half_size /= 2) {
+        if (lane < half_size) {
+            const float other = scratch[lane + half_size];
+            scratch[lane] = maximum ? fmax(scratch[lane], other) : scratch[lane] + other;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    const float result = scratch[0];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return result;
+}
+#define GROUP_SCRATCH __local float scratch[GROUP];
+#define GROUP_SUM(x) group_reduce((x), 0, scratch)
+#define GROUP_MAX(x) group_reduce((x), 1, scratch)
+#else
+#define GROUP_SCRATCH
+#define GROUP_SUM(x) (x)
+#define GROUP_MAX(x) (x)
+#endif
+
+__kernel void embedding(__global const int *ids, ulong ids_offset, __global const a_t *table, ulong table_offset,
+                        int vocab, __global out_t *out, ulong out_offset, ulong width)
+{
+    const ulong row = get_global_id(1), column = get_global_id(0) * VEC;
+    const int id = ids[ids_offset + row];
+    if (column >= width) return;
+    out += out_offset + row * width + column;
+    const ulong n = min((ulong)VEC, width - column);
+    if (id < 0 || id >= vocab) {
+        for (ulong i = 0; i < n; i++) save_out(NAN, out, i);
+        return;
+    }
+    table += table_offset + (ulong)id * width + column;
+    if (n == VEC) {
+        savev_out(loadv_a(table, 0), out, 0);
+    } else {
+        for (ulong i = 0; i < n; i++) save_out(load_a(table, i), out, i);
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+rmsnorm(__global const a_t *x, ulong x_offset, __global const b_t *weight, ulong weight_offset, __global out_t *out,
+        ulong out_offset, ulong width, float eps)
+{
+    GROUP_SCRATCH
+    const ulong row = get_group_id(0), whole = width / VEC * VEC, lane = get_local_id(0);
+    x += x_offset + row * width;
+    weight += weight_offset;
+    out += out_offset + row * width;
+
+    floatv squares = 0.0f;
+    for (ulong i = lane * VEC; i < whole; i += GROUP * VEC) {
+        const floatv v = loadv_a(x, i);
+        squares += v * v;
+    }
+    float sum = LANES(PLUS, squares);
+    for (ulong i = whole + lane; i < width; i += GROUP) {
+        const float v = load_a(x, i);
+        sum += v * v;
+    }
+    const float scale = 1.0f / sqrt(GROUP_SUM(sum) / (float)width + eps);
+
+    for (ulong i = lane * VEC; i < whole; i += GROUP * VEC)
+        savev_out(loadv_a(x, i) * scale * loadv_b(weight, i), out, i);
+    for (ulong i = whole + lane; i < width; i += GROUP) save_out(load_a(x, i) * scale * load_b(weight, i), out, i);
+}
+
+__kernel void swiglu(__global const a_t *gate, ulong gate_offset, __global const b_t *up, ulong up_offset,
+                     __global out_t *out, ulong out_offset, ulong count)
+{
+    const ulong first = get_global_id(0) * VEC;
+    if (first >= count) return;
+    gate += gate_offset + first;
+    up += up_offset + first;
+    out += out_offset + first;
+    if (count - first >= VEC) {
+        const floatv g = loadv_a(gate, 0);
+        savev_out(g / (1.0f + exp(-g)) * loadv_b(up, 0), out, 0);
+    } else {
+        for (ulong i = 0; i < count - first; i++) {
+            const float g = load_a(gate, i);
+            save_out(g / (1.0f + exp(-g)) * load_b(up, i), out, i);
+        }
+    }
+}
+
+__kernel void add(__global const a_t *y, ulong y_offset, __global out_t *x, ulong x_offset, ulong count)
+{
+    const ulong first = get_global_id(0) * VEC;
+    if (first >= count) return;
+    y += y_offset + first;
+    x += x_offset + first;
+    if (count - first >= VEC) {
+        savev_out(loadv_out(x, 0) + loadv_a(y, 0), x, 0);
+    } else {
+        for (ulong i = 0; i < count - first; i++) save_out(load_out(x, i) + load_a(y, i), x, i);
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
+cross_entropy(__global const a_t *logits, ulong logits_offset, __global const int *targets, ulong targets_offset,
+              __global float *loss, ulong loss_offset, ulong classes)
+{
+    GROUP_SCRATCH
+    const ulong row = get_group_id(0), whole = classes / VEC * VEC, lane = get_local_id(0);
+    logits += logits_offset + row * classes;
+
+    floatv peaks = -INFINITY;
+    for (ulong i = lane * VEC; i < whole; i += GROUP * VEC) peaks = fmax(peaks, loadv_a(logits, i));
+    float peak = LANES(fmax, peaks);
+    for (ulong i = whole + lane; i < classes; i += GROUP) peak = fmax(peak, load_a(logits, i));
+    peak = GROUP_MAX(peak);
+
+    floatv sums = 0.0f;
+    for (ulong i = lane * VEC; i < whole; i += GROUP * VEC) sums += exp(loadv_a(logits, i) - peak);
+    float sum = LANES(PLUS, sums);
+    for (ulong i = whole + lane; i < classes; i += GROUP) sum += exp(load_a(logits, i) - peak);
+    sum = GROUP_SUM(sum);
+
+    if (lane == 0) {
+        const int target = targets[targets_offset + row];
+        const bool inside = target >= 0 && (ulong)target < classes;
+        loss[loss_offset + row] = inside ? log(sum) - (load_a(logits, (ulong)target) - peak) : NAN;
+    }
+}
