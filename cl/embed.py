@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Writes the kernel sources into a C file: embed.py OUT.c ROOT FILE..."""
 import pathlib
 import sys

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Prints the version that include/rosace/rosace.h states, so that it stands in one place."""
 import pathlib
 import re

@@ -174,7 +174,8 @@ typedef struct rosace_allocator {
 typedef struct rosace_context_desc {
     size_t struct_size;         /* sizeof(rosace_context_desc) */
     const char *device;         /* selector (default NULL = "auto"); ignored when cl_context is given */
-    cl_context cl_context;      /* the application's own context to adopt (default NULL: make one); retained */
+    struct _cl_context *cl_context; /* the application's own cl_context to adopt (default NULL: make one); retained. The
+                                   type is spelled out because C++ lets no field be called like its type. */
     cl_device_id cl_device;     /* which of the adopted context's devices; NULL: its only one */
     const char *cache_dir;      /* program cache folder (default NULL: $ROSACE_CACHE_DIR, else the user's cache folder,
                                    e.g. ~/.cache/rosace); "" in either: no cache on disk. Created when missing; not
