@@ -65,8 +65,7 @@ typedef PASTE(float, VEC) floatv;
 
 #if GROUP > 1
 /* The sum or maximum over a group, in every work-item; `scratch` is free again afterwards. */
-float group_reduce(float x, int maximum, __local float *scratch)
-{
+float group_reduce(float x, int maximum, __local float *scratch) {
     const uint lane = (uint)get_local_id(0);
     scratch[lane] = x;
     barrier(CLK_LOCAL_MEM_FENCE);
@@ -91,8 +90,7 @@ float group_reduce(float x, int maximum, __local float *scratch)
 #endif
 
 __kernel void embedding(__global const int *ids, ulong ids_offset, __global const a_t *table, ulong table_offset,
-                        int vocab, __global out_t *out, ulong out_offset, ulong width)
-{
+                        int vocab, __global out_t *out, ulong out_offset, ulong width) {
     const ulong row = get_global_id(1), column = get_global_id(0) * VEC;
     const int id = ids[ids_offset + row];
     if (column >= width) return;
@@ -112,8 +110,7 @@ __kernel void embedding(__global const int *ids, ulong ids_offset, __global cons
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 rmsnorm(__global const a_t *x, ulong x_offset, __global const b_t *weight, ulong weight_offset, __global out_t *out,
-        ulong out_offset, ulong width, float eps)
-{
+        ulong out_offset, ulong width, float eps) {
     GROUP_SCRATCH
     const ulong row = get_group_id(0), whole = width / VEC * VEC, lane = get_local_id(0);
     x += x_offset + row * width;
@@ -138,8 +135,7 @@ rmsnorm(__global const a_t *x, ulong x_offset, __global const b_t *weight, ulong
 }
 
 __kernel void swiglu(__global const a_t *gate, ulong gate_offset, __global const b_t *up, ulong up_offset,
-                     __global out_t *out, ulong out_offset, ulong count)
-{
+                     __global out_t *out, ulong out_offset, ulong count) {
     const ulong first = get_global_id(0) * VEC;
     if (first >= count) return;
     gate += gate_offset + first;
@@ -156,8 +152,7 @@ __kernel void swiglu(__global const a_t *gate, ulong gate_offset, __global const
     }
 }
 
-__kernel void add(__global const a_t *y, ulong y_offset, __global out_t *x, ulong x_offset, ulong count)
-{
+__kernel void add(__global const a_t *y, ulong y_offset, __global out_t *x, ulong x_offset, ulong count) {
     const ulong first = get_global_id(0) * VEC;
     if (first >= count) return;
     y += y_offset + first;
@@ -171,8 +166,7 @@ __kernel void add(__global const a_t *y, ulong y_offset, __global out_t *x, ulon
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 cross_entropy(__global const a_t *logits, ulong logits_offset, __global const int *targets, ulong targets_offset,
-              __global float *loss, ulong loss_offset, ulong classes)
-{
+              __global float *loss, ulong loss_offset, ulong classes) {
     GROUP_SCRATCH
     const ulong row = get_group_id(0), whole = classes / VEC * VEC, lane = get_local_id(0);
     logits += logits_offset + row * classes;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Embedding, RMS norm, SwiGLU, residual add and cross entropy: check, pick the program for the storage types, enqueue. */
+ * Embedding, RMS norm, SwiGLU, residual add and cross entropy: check, pick the program for the storage types, enqueue.
+ */
 #include <rosace/layers.h>
 
 #include <limits.h>
@@ -28,16 +29,14 @@ typedef struct layer_plan {
     size_t vec;   /* elements a work-item takes at once */
 } layer_plan;
 
-static void layer_drop(void *plan)
-{
+static void layer_drop(void *plan) {
     layer_plan *self = plan;
     if (!self) return;
     if (self->kernel) clReleaseKernel(self->kernel);
     rsc_free(self->context, self);
 }
 
-static rosace_status layer_make(rosace_context *context, const void *desc, void **plan)
-{
+static rosace_status layer_make(rosace_context *context, const void *desc, void **plan) {
     static const char *const pieces[] = {"layers.cl", NULL};
     const layer_key *key = desc;
     rosace_status status = ROSACE_OK;
@@ -50,7 +49,8 @@ static rosace_status layer_make(rosace_context *context, const void *desc, void 
     self->vec = cpu ? 16 : 4;
     const size_t largest = rosace_context_device_info(context)->max_work_group_size;
     self->group = cpu ? 1 : 64;
-    while (self->group > 1 && self->group > largest) self->group /= 2;
+    while (self->group > 1 && self->group > largest)
+        self->group /= 2;
 
     rsc_options options = {0};
     rsc_option_int(&options, "A_F16", key->a == ROSACE_F16);
@@ -68,8 +68,7 @@ static rosace_status layer_make(rosace_context *context, const void *desc, void 
 }
 
 static rosace_status layer_acquire(rosace_context *context, const char *kernel, int a, int b, int out,
-                                   rsc_plan_entry **entry, layer_plan **plan)
-{
+                                   rsc_plan_entry **entry, layer_plan **plan) {
     layer_key key;
     memset(&key, 0, sizeof key);
     strncpy(key.kernel, kernel, sizeof key.kernel - 1);
@@ -87,8 +86,7 @@ static rosace_status layer_acquire(rosace_context *context, const char *kernel, 
 static rosace_status layer_run(rosace_context *context, cl_command_queue queue, rsc_plan_entry *entry,
                                const layer_plan *plan, const char *what, cl_uint dims, const size_t *global,
                                const size_t *local, rosace_status status, cl_uint num_wait, const cl_event *wait,
-                               cl_event *event)
-{
+                               cl_event *event) {
     if (!status) {
         rsc_chain chain;
         status = rsc_chain_begin(&chain, context, queue, num_wait, wait);
@@ -101,24 +99,21 @@ static rosace_status layer_run(rosace_context *context, cl_command_queue queue, 
 
 /* ---- Checks ------------------------------------------------------------------------------------------------------ */
 
-static rosace_status check_count(const char *name, size_t value, size_t most)
-{
+static rosace_status check_count(const char *name, size_t value, size_t most) {
     if (value == 0 || value > most)
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s = %zu: must be 1 to %zu", name, value, most);
     return ROSACE_OK;
 }
 
 /* Only then may the other checks use the context; the queue is checked before anything is built. */
-static rosace_status check_context(const char *what, rosace_context *context, cl_command_queue queue)
-{
+static rosace_status check_context(const char *what, rosace_context *context, cl_command_queue queue) {
     if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s: context is NULL", what);
     if (!queue) return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s: queue is NULL", what);
     return ROSACE_OK;
 }
 
 static rosace_status check_array(rosace_context *context, const char *name, const rosace_array *array, size_t rows,
-                                 size_t width, rsc_range *range)
-{
+                                 size_t width, rsc_range *range) {
     const size_t bytes = rosace_dtype_size(array->dtype);
     size_t count;
     if (!bytes)
@@ -130,29 +125,30 @@ static rosace_status check_array(rosace_context *context, const char *name, cons
 }
 
 static rosace_status check_int32(rosace_context *context, const char *name, const rosace_array *array, size_t rows,
-                                 rsc_range *range)
-{
+                                 rsc_range *range) {
     return rsc_check_array(context, name, array->mem, array->offset, rows, sizeof(cl_int), range);
 }
 
 /* An output that may be the very input, element by element, but must not overlap it in another way. */
 static rosace_status check_in_place(const char *out_name, const rosace_array *out, const rsc_range *out_range,
-                                    const char *name, const rosace_array *array, const rsc_range *range)
-{
+                                    const char *name, const rosace_array *array, const rsc_range *range) {
     if (out->mem == array->mem && out->offset == array->offset && out->dtype == array->dtype) return ROSACE_OK;
     return rsc_check_disjoint(out_name, out_range, name, range);
 }
 
-static size_t round_up(size_t value, size_t to) { return (value + to - 1) / to * to; }
+static size_t round_up(size_t value, size_t to) {
+    return (value + to - 1) / to * to;
+}
 
-static size_t min_size(size_t a, size_t b) { return a < b ? a : b; }
+static size_t min_size(size_t a, size_t b) {
+    return a < b ? a : b;
+}
 
 /* ---- Operations -------------------------------------------------------------------------------------------------- */
 
 rosace_status rosace_embedding(rosace_context *context, cl_command_queue queue, rosace_array ids, rosace_array table,
                                size_t vocab, rosace_array out, size_t rows, size_t width, cl_uint num_wait,
-                               const cl_event *wait, cl_event *event)
-{
+                               const cl_event *wait, cl_event *event) {
     rsc_range ids_range, table_range, out_range;
     rosace_status status = check_context("embedding", context, queue);
     if (!status) status = check_count("vocab", vocab, INT32_MAX);
@@ -179,8 +175,7 @@ rosace_status rosace_embedding(rosace_context *context, cl_command_queue queue, 
 
 rosace_status rosace_rmsnorm(rosace_context *context, cl_command_queue queue, rosace_array x, rosace_array weight,
                              rosace_array out, size_t rows, size_t width, float eps, cl_uint num_wait,
-                             const cl_event *wait, cl_event *event)
-{
+                             const cl_event *wait, cl_event *event) {
     rsc_range x_range, weight_range, out_range;
     rosace_status status = check_context("rmsnorm", context, queue);
     if (!status) status = check_count("rows", rows, most_rows);
@@ -208,8 +203,7 @@ rosace_status rosace_rmsnorm(rosace_context *context, cl_command_queue queue, ro
 /* Elementwise kernels: one dimension, a multiple of the group so that the runtime is free of awkward sizes. */
 static rosace_status run_elements(rosace_context *context, cl_command_queue queue, rsc_plan_entry *entry,
                                   const layer_plan *plan, const char *what, size_t count, rosace_status status,
-                                  cl_uint num_wait, const cl_event *wait, cl_event *event)
-{
+                                  cl_uint num_wait, const cl_event *wait, cl_event *event) {
     const rosace_device_info *device = rosace_context_device_info(context);
     const size_t local = min_size(64, device->max_work_group_size);
     const size_t global = round_up(count / plan->vec + (count % plan->vec != 0), local);
@@ -217,8 +211,7 @@ static rosace_status run_elements(rosace_context *context, cl_command_queue queu
 }
 
 rosace_status rosace_swiglu(rosace_context *context, cl_command_queue queue, rosace_array gate, rosace_array up,
-                            rosace_array out, size_t count, cl_uint num_wait, const cl_event *wait, cl_event *event)
-{
+                            rosace_array out, size_t count, cl_uint num_wait, const cl_event *wait, cl_event *event) {
     rsc_range gate_range, up_range, out_range;
     rosace_status status = check_context("swiglu", context, queue);
     if (!status) status = check_count("count", count, SIZE_MAX / 2);
@@ -240,8 +233,7 @@ rosace_status rosace_swiglu(rosace_context *context, cl_command_queue queue, ros
 }
 
 rosace_status rosace_add(rosace_context *context, cl_command_queue queue, rosace_array x, rosace_array y, size_t count,
-                         cl_uint num_wait, const cl_event *wait, cl_event *event)
-{
+                         cl_uint num_wait, const cl_event *wait, cl_event *event) {
     rsc_range x_range, y_range;
     rosace_status status = check_context("add", context, queue);
     if (!status) status = check_count("count", count, SIZE_MAX / 2);
@@ -255,15 +247,14 @@ rosace_status rosace_add(rosace_context *context, cl_command_queue queue, rosace
     status = layer_acquire(context, "add", (int)y.dtype, 0, (int)x.dtype, &entry, &plan);
     if (status) return status;
     const cl_ulong x_offset = x.offset, y_offset = y.offset, n = count;
-    status = RSC_ARGS(plan->kernel, "add", RSC_ARG(y.mem), RSC_ARG(y_offset), RSC_ARG(x.mem), RSC_ARG(x_offset),
-                      RSC_ARG(n));
+    status =
+        RSC_ARGS(plan->kernel, "add", RSC_ARG(y.mem), RSC_ARG(y_offset), RSC_ARG(x.mem), RSC_ARG(x_offset), RSC_ARG(n));
     return run_elements(context, queue, entry, plan, "add", count, status, num_wait, wait, event);
 }
 
 rosace_status rosace_cross_entropy(rosace_context *context, cl_command_queue queue, rosace_array logits,
                                    rosace_array targets, rosace_array loss, size_t rows, size_t classes,
-                                   cl_uint num_wait, const cl_event *wait, cl_event *event)
-{
+                                   cl_uint num_wait, const cl_event *wait, cl_event *event) {
     rsc_range logits_range, targets_range, loss_range;
     rosace_status status = check_context("cross_entropy", context, queue);
     if (!status) status = check_count("rows", rows, most_rows);
@@ -281,7 +272,8 @@ rosace_status rosace_cross_entropy(rosace_context *context, cl_command_queue que
     layer_plan *plan;
     status = layer_acquire(context, "cross_entropy", (int)logits.dtype, 0, 0, &entry, &plan);
     if (status) return status;
-    const cl_ulong logits_offset = logits.offset, targets_offset = targets.offset, loss_offset = loss.offset, n = classes;
+    const cl_ulong logits_offset = logits.offset, targets_offset = targets.offset, loss_offset = loss.offset,
+                   n = classes;
     status = RSC_ARGS(plan->kernel, "cross_entropy", RSC_ARG(logits.mem), RSC_ARG(logits_offset), RSC_ARG(targets.mem),
                       RSC_ARG(targets_offset), RSC_ARG(loss.mem), RSC_ARG(loss_offset), RSC_ARG(n));
     const size_t global = rows * plan->group;
