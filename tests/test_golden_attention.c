@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ * Masks, attention and matrix product on a device against what other implementations give (tests/golden/make.py names them). */
+#include <math.h>
+#include <string.h>
+
+#include <rosace/matmul.h>
+
+#include "golden.h"
+
+/* The inputs of golden values are exact in both data types. */
+static const rosace_dtype dtypes[] = {ROSACE_F32, ROSACE_F16};
+static const double u = 0x1p-24; /* half a unit in the last place of an fp32 number below 1 */
+
+START_TEST(masks_as_in_transformers)
+{
+    for (const golden_case *c = golden_read("mask.txt"); c; c = c->next) {
+        harness_case("%s", c->name);
+        size_t seq_q = (size_t)golden_number(c, "seq_q", 0), seq_k = (size_t)golden_number(c, "seq_k", 0);
+        rosace_mask mask = {.causal = golden_number(c, "causal", 0) != 0,
+                            .window_left = (int64_t)golden_number(c, "window_left", golden_number(c, "sliding_window", 0) - 1),
+                            .window_right = (int64_t)golden_number(c, "window_right", -1),
+                            .chunk = (int64_t)golden_number(c, "chunk", 0)};
+        const double *visible = golden_values(c, "visible", seq_q * seq_k);
+        double *expected = harness_zeros(seq_q * seq_k);
+        for (size_t i = 0; i < seq_q * seq_k; i++)
+            expected[i] = visible[i] != 0 ? 0 : -(double)INFINITY;
+        rosace_tensor matrix = harness_tensor(HARNESS_GAPS, ROSACE_F32, 1, seq_q, 1, seq_k, NULL);
+        harness_ok(rosace_mask_matrix(harness_context(), harness_queue(), &mask, ROSACE_ALIGN_BOTTOM_RIGHT, ROSACE_BIAS_NONE,
+                                      NULL, 0, &matrix, 0, NULL, NULL));
+        harness_check("mask_matrix", &matrix, expected, (harness_tolerance){.mostly_zero = true});
+    }
+}
+END_TEST
+
+/* The greatest length of the vectors of an array. */
+static double longest(size_t count, size_t dim, const double *x)
+{
+    double most = 0;
+    for (size_t at = 0; at < count; at += dim) {
+        double squares = 0;
+        for (size_t d = 0; d < dim; d++)
+            squares += x[at + d] * x[at + d];
+        most = fmax(most, squares);
+    }
+    return sqrt(most);
+}
+
+/* fp32 sums of D products are off by D u times the sum of their absolutes, which the lengths of q and k bound; the scale, a
+ * bias and a softcap round a few times more. An error e of the scores changes a probability by a factor within 1 + 2 e. */
+static double score_error(const golden_case *c, const rosace_attention_desc *desc, size_t q_count, size_t k_count)
+{
+    double dim = (double)desc->head_dim, scale = desc->scale != 0 ? (double)desc->scale : 1 / sqrt(dim);
+    double largest = scale * longest(q_count, desc->head_dim, golden_values(c, "q", q_count)) *
+                     longest(k_count, desc->head_dim, golden_values(c, "k", k_count));
+    return (dim + 8) * u * (largest + (desc->bias == ROSACE_BIAS_ALIBI ? 8 : 0));
+}
+
+static void attention_on_path(const golden_case *c, rosace_dtype dtype, rosace_attention_path path, int layout)
+{
+    rosace_attention_desc desc = golden_attention_desc(c);
+    size_t seq_q = (size_t)golden_number(c, "seq_q", 0), seq_k = (size_t)golden_number(c, "seq_k", 0), dim = desc.head_dim;
+    size_t q_count = seq_q * desc.n_heads * dim, k_count = seq_k * desc.n_kv_heads * dim;
+    desc.dtype = dtype;
+    desc.path = path;
+    harness_case("%s path %d layout %s", c->name, (int)path, harness_layout_name(layout));
+
+    rosace_attention_args args = ROSACE_ATTENTION_ARGS_DEFAULT;
+    args.q = harness_tensor(layout, dtype, 1, seq_q, desc.n_heads, dim, golden_values(c, "q", q_count));
+    args.k = harness_tensor((layout + 1) % HARNESS_LAYOUTS, dtype, 1, seq_k, desc.n_kv_heads, dim, golden_values(c, "k", k_count));
+    args.v = harness_tensor((layout + 2) % HARNESS_LAYOUTS, dtype, 1, seq_k, desc.n_kv_heads, dim, golden_values(c, "v", k_count));
+    args.out = harness_tensor((layout + 3) % HARNESS_LAYOUTS, dtype, 1, seq_q, desc.n_heads, dim, NULL);
+    args.q_offset = (int64_t)golden_number(c, "q_offset", (double)ROSACE_ALIGN_BOTTOM_RIGHT);
+    rosace_tensor lse = harness_flat(ROSACE_F32, desc.n_heads * seq_q, NULL);
+    args.lse = lse.mem;
+    args.lse_offset = lse.offset;
+    if (desc.bias == ROSACE_BIAS_ALIBI) {
+        float slopes[16];
+        double *values = harness_zeros(desc.n_heads);
+        harness_ok(rosace_alibi_slopes(desc.n_heads, slopes));
+        for (size_t h = 0; h < desc.n_heads; h++)
+            values[h] = slopes[h];
+        rosace_tensor t = harness_flat(ROSACE_F32, desc.n_heads, values);
+        args.bias_params = t.mem;
+        args.bias_params_offset = t.offset;
+    }
+
+    rosace_status status = rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, NULL);
+    if (status == ROSACE_UNSUPPORTED && path == ROSACE_PATH_FUSED)
+        return; /* the fused path may refuse a shape; the other may not */
+    harness_ok(status);
+
+    const golden_array *v = golden_find(c, "v");
+    double error = score_error(c, &desc, q_count, k_count), largest_value = 0;
+    for (size_t i = 0; i < v->count; i++)
+        largest_value = fmax(largest_value, fabs(v->values[i]));
+    double sum_error = (double)(seq_k + 8) * u; /* of the exponentials and the weighted values */
+    const char *op = path == ROSACE_PATH_FUSED ? "attention fused" : "attention gemm";
+    harness_check(op, &args.out, golden_values(c, "out", q_count),
+                  (harness_tolerance){.absolute = largest_value * (2 * error + 2 * sum_error)});
+    if (golden_find(c, "lse"))
+        harness_check("lse", &lse, golden_values(c, "lse", desc.n_heads * seq_q),
+                      (harness_tolerance){.absolute = error + sum_error, .relative = 2 * u});
+}
+
+START_TEST(attention_as_in_torch)
+{
+    int layout = 0;
+    for (const golden_case *c = golden_read("attention.txt"); c; c = c->next) {
+        if (golden_find(c, "slopes"))
+            continue;
+        for (int d = 0; d < 2; d++)
+            for (rosace_attention_path path = ROSACE_PATH_GEMM; path <= ROSACE_PATH_FUSED; path++)
+                attention_on_path(c, dtypes[d], path, layout++ % HARNESS_LAYOUTS);
+    }
+}
+END_TEST
+
+START_TEST(alibi_slopes_as_in_mpt)
+{
+    for (const golden_case *c = golden_read("attention.txt"); c; c = c->next) {
+        if (!golden_find(c, "slopes"))
+            continue;
+        size_t heads = (size_t)golden_number(c, "n_heads", 0);
+        float slopes[16];
+        double *got = harness_zeros(heads);
+        harness_ok(rosace_alibi_slopes(heads, slopes));
+        for (size_t h = 0; h < heads; h++)
+            got[h] = slopes[h];
+        harness_check_values("slopes", ROSACE_F32, heads, got, golden_values(c, "slopes", heads),
+                             (harness_tolerance){.relative = 4 * u});
+    }
+}
+END_TEST
+
+START_TEST(matmul_as_in_torch)
+{
+    const golden_case *c = golden_read("layers.txt");
+    while (strcmp(c->name, "matmul") != 0)
+        c = c->next;
+    size_t m = (size_t)golden_number(c, "m", 0), n = (size_t)golden_number(c, "n", 0), k = (size_t)golden_number(c, "k", 0);
+    for (int d = 0; d < 2; d++) {
+        rosace_tensor a = harness_flat(dtypes[d], m * k, golden_values(c, "a", m * k));
+        rosace_tensor b = harness_flat(dtypes[d], k * n, golden_values(c, "b", k * n));
+        rosace_tensor out = harness_flat(dtypes[d], m * n, golden_values(c, "c", m * n));
+        rosace_matmul_args args = ROSACE_MATMUL_ARGS_DEFAULT;
+        args.dtype = dtypes[d];
+        args.path = ROSACE_MATMUL_TILE;
+        args.a = (rosace_matrix){.mem = a.mem, .offset = a.offset, .rows = m, .cols = k};
+        args.b = (rosace_matrix){.mem = b.mem, .offset = b.offset, .rows = k, .cols = n};
+        args.c = (rosace_matrix){.mem = out.mem, .offset = out.offset, .rows = m, .cols = n};
+        args.alpha = (float)golden_number(c, "alpha", 0);
+        args.beta = (float)golden_number(c, "beta", 0);
+        harness_ok(rosace_matmul(harness_context(), harness_queue(), &args, 0, NULL, NULL));
+        /* 7 products of numbers below 4, and beta C below 8 */
+        harness_check("matmul", &out, golden_values(c, "out", m * n), (harness_tolerance){.absolute = 10 * u * (7 * 16 + 8)});
+    }
+}
+END_TEST
+
+HARNESS_DEVICE_SUITE("golden_attention", masks_as_in_transformers, attention_as_in_torch, alibi_slopes_as_in_mpt,
+                     matmul_as_in_torch)
