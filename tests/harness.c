@@ -35,6 +35,8 @@ static struct {
     size_t skipped;
     record records[MAX_RECORDS];
     size_t n_records;
+    jmp_buf *trap;
+    char failure[1024];
 } state;
 
 /* ---- Memory ------------------------------------------------------------------------------------------------------ */
@@ -171,15 +173,26 @@ void harness_note_skip(const char *format, ...)
 
 void harness_fail_at(const char *file, int line, const char *format, ...)
 {
-    char text[1024];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(state.failure, sizeof state.failure, format, args);
     va_end(args);
-    _ck_assert_failed(file, line, "Failed", "%s\n    case: %s\n    seed: ROSACE_TEST_SEED=%llu\n    device: %s", text,
+    jmp_buf *trap = state.trap;
+    state.trap = NULL;
+    if (trap)
+        longjmp(*trap, 1);
+    _ck_assert_failed(file, line, "Failed", "%s\n    case: %s\n    seed: ROSACE_TEST_SEED=%llu\n    device: %s", state.failure,
                       *state.case_name ? state.case_name : "-", (unsigned long long)state.seed,
                       state.fixture ? state.fixture->where() : "none needed");
     abort(); /* not reached; tells readers and compilers that a failed check does not return */
+}
+
+void harness_trap(jmp_buf *where) { state.trap = where; }
+
+void harness_trapped_at(const char *file, int line, const char *substring)
+{
+    if (!strstr(state.failure, substring))
+        harness_fail_at(file, line, "failed otherwise than with \"%s\"", substring);
 }
 
 void harness_record(const char *op, rosace_dtype dtype, size_t values, double absolute, double ulp, double share)
@@ -219,6 +232,7 @@ static void print_records(void)
 static void test_begins(void)
 {
     state.random = state.seed;
+    state.trap = NULL;
     *state.case_name = 0;
 }
 

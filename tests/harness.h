@@ -30,6 +30,7 @@
 
 #include <check.h>
 #include <rosace/rosace.h>
+#include <setjmp.h>
 
 #if defined(__GNUC__)
 #define HARNESS_PRINTF(f, a) __attribute__((format(printf, f, a)))
@@ -164,8 +165,22 @@ typedef struct harness_tolerance {
 #define harness_refused(call, event, output, expected, substring)                                                      \
     do {                                                                                                               \
         cl_event harness_event_ = harness_untouched_event, *event = &harness_event_;                                   \
+        (void)event;                                                                                                   \
         harness_expect_status_at(__FILE__, __LINE__, #call, (call), (expected), (substring));                          \
         harness_nothing_enqueued_at(__FILE__, __LINE__, harness_event_, (output));                                     \
+    } while (0)
+
+/* The statement makes one of the checks above fail, with `substring` in its report: for the harness's tests of itself. */
+#define harness_must_fail(substring, statement)                                                                        \
+    do {                                                                                                               \
+        jmp_buf harness_trap_;                                                                                         \
+        if (setjmp(harness_trap_) == 0) {                                                                              \
+            harness_trap(&harness_trap_);                                                                              \
+            statement;                                                                                                 \
+            harness_trap(NULL);                                                                                        \
+            ck_abort_msg("passed, but must fail: %s", #statement);                                                     \
+        }                                                                                                              \
+        harness_trapped_at(__FILE__, __LINE__, (substring));                                                           \
     } while (0)
 
 /* ---- Behind the macros ------------------------------------------------------------------------------------------- */
@@ -188,6 +203,8 @@ extern const cl_event harness_untouched_event; /* a value no driver returns; nev
 int harness_run(const char *name, const harness_fixture *fixture, const TTest *const *tests, size_t count);
 
 void harness_note_skip(const char *format, ...) HARNESS_PRINTF(1, 2);
+void harness_trap(jmp_buf *where); /* the next failed check comes out there; NULL: ends its test */
+void harness_trapped_at(const char *file, int line, const char *substring);
 void harness_fail_at(const char *file, int line, const char *format, ...) HARNESS_PRINTF(3, 4);
 void harness_check_at(const char *file, int line, const char *op, const rosace_tensor *tensor, const double *expected,
                       harness_tolerance tolerance);

@@ -68,5 +68,28 @@ START_TEST(random_numbers_repeat_and_fill_their_range)
 }
 END_TEST
 
+START_TEST(comparison_finds_what_is_wrong)
+{
+    const double expected[] = {1, -2, 0, (double)INFINITY}, close[] = {1 + 1e-4, -2 - 1e-4, 1e-4, (double)INFINITY};
+    const harness_tolerance loose = {.absolute = 2e-4}, tight = {.absolute = 1e-5};
+    harness_check_values("close", HARNESS_F64, 4, close, expected, loose);
+    harness_must_fail("3 of 4 values", harness_check_values("close", HARNESS_F64, 4, close, expected, tight));
+    harness_must_fail("the first at 3", harness_check_values("finite", HARNESS_F64, 4, ((double[]){1, -2, 0, 1e30}), expected, loose));
+    harness_must_fail("the first at 2", harness_check_values("nan", HARNESS_F64, 3, ((double[]){1, -2, NAN}), expected, loose));
+    harness_must_fail("the first at 0", harness_check_values("number", HARNESS_F64, 1, ((double[]){0}), ((double[]){NAN}), loose));
+
+    const double *zeros = harness_zeros(100);
+    harness_must_fail("weak evidence", harness_check_values("zeros", HARNESS_F64, 100, zeros, zeros, loose));
+    harness_check_values("zeros", HARNESS_F64, 100, zeros, zeros, (harness_tolerance){.mostly_zero = true});
+
+    /* storage costs half a unit in the last place, 2^-11 at 1 in fp16, and no more */
+    harness_check_values("half", ROSACE_F16, 1, ((double[]){1}), ((double[]){1 + 0x1p-11}), (harness_tolerance){0});
+    harness_must_fail("1 of 1", harness_check_values("half", ROSACE_F16, 1, ((double[]){1}), ((double[]){1 + 0x1.1p-11}),
+                                                     (harness_tolerance){0}));
+    harness_must_fail("1 of 1", harness_check_values("single", ROSACE_F32, 1, ((double[]){1}), ((double[]){1 + 0x1p-11}),
+                                                     (harness_tolerance){0}));
+}
+END_TEST
+
 HARNESS_HOST_SUITE("harness", every_half_survives_the_round_trip, halves_round_to_nearest_even, units_in_the_last_place,
-                   random_numbers_repeat_and_fill_their_range)
+                   random_numbers_repeat_and_fill_their_range, comparison_finds_what_is_wrong)
