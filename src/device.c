@@ -28,12 +28,16 @@ static void copy_trimmed(char *out, size_t out_bytes, const char *text) {
     out[length] = '\0';
 }
 
-static bool contains(const char *text, const char *part, size_t part_length) {
-    for (; *text; text++) {
-        size_t i = 0;
-        while (i < part_length && text[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i])) i++;
-        if (i == part_length) return true;
-    }
+/* Whether text begins with the first `length` characters of part, ignoring case. */
+static bool begins_with(const char *text, const char *part, size_t length) {
+    size_t i = 0;
+    while (i < length && text[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i])) i++;
+    return i == length;
+}
+
+static bool contains(const char *text, const char *part, size_t length) {
+    for (; *text; text++)
+        if (begins_with(text, part, length)) return true;
     return false;
 }
 
@@ -380,7 +384,9 @@ typedef struct preference {
     size_t length;
 } preference;
 
-static bool is_word(preference p, const char *word) { return p.length == strlen(word) && contains(p.text, word, p.length); }
+static bool is_word(preference p, const char *word) {
+    return p.length == strlen(word) && begins_with(word, p.text, p.length);
+}
 
 /* "P:D" with decimal numbers; false when it is something else. Numbers beyond any device stay beyond any device. */
 static bool read_indices(preference p, unsigned long *platform_index, unsigned long *device_index) {
