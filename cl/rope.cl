@@ -97,11 +97,11 @@ static void rotate(__global const STORE *in, __global STORE *out, uint pair, VN(
 #define store_rest VEC_PASTE(store, REST_VEC)
 
 /* What one work-item does with one token's heads in one tensor: its chunks of pairs, then its share of the rest. */
-static void rotate_heads(__global const STORE *in, long in_stride, __global STORE *out, long out_stride, uint heads,
+static void rotate_heads(__global const STORE *in, long in_stride, __global STORE *out, long out_stride, int heads,
                          uint lane, const VN(float) *cosine, const VN(float) *sine, uint copy_rest)
 {
-    for (uint h = 0; h < heads; h++, in += in_stride, out += out_stride) {
-#pragma unroll
+    for (int h = 0; h < heads; h++, in += in_stride, out += out_stride) {
+#pragma unroll 8
         for (uint i = 0; i < MINE; i++)
             rotate(in, out, (lane + i * LANES) * VEC, cosine[i], sine[i]);
 #if ROTARY_DIM < HEAD_DIM
@@ -112,18 +112,19 @@ static void rotate_heads(__global const STORE *in, long in_stride, __global STOR
     }
 }
 
-static size_t row_at(const rope_view *view, size_t batch, size_t row, uint head)
+static size_t row_at(const rope_view *view, size_t batch, size_t row, int head)
 {
     return (size_t)(view->offset + (long)batch * view->batch_stride + (long)row * view->seq_stride +
                     (long)head * view->head_stride);
 }
 
-/* The heads of one tensor that a work-item sees, at one row: `first` is counted over q's heads, then k's. */
-static uint heads_here(uint heads, uint before, uint first, uint count, uint *start)
+/* Which heads of a tensor a work-item takes, when heads are counted through q and then k: `before` of them come before this
+ * tensor's. */
+static int heads_here(int heads, int before, int first, int count, int *start)
 {
-    const uint from = max(first, before), to = min(first + count, before + heads);
-    *start = to > from ? from - before : 0;
-    return to > from ? to - from : 0;
+    const int from = clamp(first, before, before + heads), to = clamp(first + count, before, before + heads);
+    *start = from - before;
+    return to - from;
 }
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
@@ -134,28 +135,30 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
     const size_t first_row = get_global_id(0) / LANES * args.rows;
     const size_t end_row = min(first_row + args.rows, (size_t)args.seq);
     const size_t batch = get_global_id(1);
-    const uint first_head = (uint)get_global_id(2) * args.heads_per_item;
-    uint q_head, k_head;
-    const uint q_heads = heads_here(args.heads[0], 0, first_head, args.heads_per_item, &q_head);
-    const uint k_heads = heads_here(args.heads[1], args.heads[0], first_head, args.heads_per_item, &k_head);
+    const int first_head = (int)get_global_id(2) * args.heads_per_item;
+    int q_head, k_head;
+    const int q_heads = heads_here(args.heads[0], 0, first_head, args.heads_per_item, &q_head);
+    const int k_heads = heads_here(args.heads[1], args.heads[0], first_head, args.heads_per_item, &k_head);
+    const rope_view q_view = args.in[0], k_view = args.in[1], q_out_view = args.out[0], k_out_view = args.out[1];
+    const rope_place place = args.place;
+    const float scale = args.scale, sine_scale = args.sine_scale;
+    const uint copy_q = args.copy_rest[0], copy_k = args.copy_rest[1];
 
     for (size_t row = first_row; row < end_row; row++) {
-        __global const STORE *q_row = q + row_at(&args.in[0], batch, row, q_head);
-        __global const STORE *k_row = k + row_at(&args.in[1], batch, row, k_head);
-        __global STORE *q_to = q_out + row_at(&args.out[0], batch, row, q_head);
-        __global STORE *k_to = k_out + row_at(&args.out[1], batch, row, k_head);
-
-        const int position = place_of(&args.place, ids, batch, row);
-        const float sine_scale = position < 0 ? -args.sine_scale : args.sine_scale;
+        const int position = place_of(&place, ids, batch, row);
+        const float signed_scale = position < 0 ? -sine_scale : sine_scale;
         VN(float) c[MINE], s[MINE];
-#pragma unroll
+#pragma unroll 8
         for (uint i = 0; i < MINE; i++) {
             const uint pair = (lane + i * LANES) * VEC;
-            c[i] = angle_cos_sin(load_frequency(frequency, pair), load_frequency(frequency, PAIRS + pair), abs(position), &s[i]);
-            c[i] *= args.scale;
-            s[i] *= sine_scale;
+            const VN(uint) hi = load_frequency(frequency, pair), lo = load_frequency(frequency, PAIRS + pair);
+            c[i] = angle_cos_sin(hi, lo, abs(position), &s[i]);
+            c[i] *= scale;
+            s[i] *= signed_scale;
         }
-        rotate_heads(q_row, args.in[0].head_stride, q_to, args.out[0].head_stride, q_heads, lane, c, s, args.copy_rest[0]);
-        rotate_heads(k_row, args.in[1].head_stride, k_to, args.out[1].head_stride, k_heads, lane, c, s, args.copy_rest[1]);
+        rotate_heads(q + row_at(&q_view, batch, row, q_head), q_view.head_stride,
+                     q_out + row_at(&q_out_view, batch, row, q_head), q_out_view.head_stride, q_heads, lane, c, s, copy_q);
+        rotate_heads(k + row_at(&k_view, batch, row, k_head), k_view.head_stride,
+                     k_out + row_at(&k_out_view, batch, row, k_head), k_out_view.head_stride, k_heads, lane, c, s, copy_k);
     }
 }

@@ -39,22 +39,25 @@
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 sinusoidal_add(__global STORE *x, __global const uint *frequency, __global const int *ids, const sinusoidal_args args)
 {
-    const uint lane = get_global_id(0) % args.lanes;
+    const uint lane = get_global_id(0) % args.lanes, lanes = args.lanes, pairs = args.pairs;
     const size_t first_row = get_global_id(0) / args.lanes * args.rows;
     const size_t end_row = min(first_row + args.rows, (size_t)args.seq);
     const size_t batch = get_global_id(1);
+    const rope_place place = args.place;
+    const float scale = args.scale;
+    const long first = args.offset + (long)batch * args.batch_stride, seq_stride = args.seq_stride;
 
     for (size_t row = first_row; row < end_row; row++) {
-        __global STORE *to = x + (size_t)(args.offset + (long)batch * args.batch_stride + (long)row * args.seq_stride);
-        const int position = place_of(&args.place, ids, batch, row);
-        const float sine_scale = position < 0 ? -args.scale : args.scale;
-        for (uint pair = lane * VEC; pair < args.pairs; pair += args.lanes * VEC) {
+        __global STORE *to = x + (size_t)(first + (long)row * seq_stride);
+        const int position = place_of(&place, ids, batch, row);
+        const float sine_scale = position < 0 ? -scale : scale;
+        for (uint pair = lane * VEC; pair < pairs; pair += lanes * VEC) {
             VN(float) s;
-            const VN(float) c = angle_cos_sin(load_frequency(frequency, pair),
-                                              load_frequency(frequency, args.pairs + pair), abs(position), &s);
+            const VN(float) c = angle_cos_sin(load_frequency(frequency, pair), load_frequency(frequency, pairs + pair),
+                                              abs(position), &s);
             PN(float) p;
             p.even = s * sine_scale;
-            p.odd = c * args.scale;
+            p.odd = c * scale;
             PN(store)(PN(load)(to, 2 * (size_t)pair) + p, to, 2 * (size_t)pair);
         }
     }

@@ -21,11 +21,11 @@ typedef struct rope_place {
 typedef struct rope_args {
     rope_view in[2], out[2]; /* q and k */
     rope_place place;
-    RSC_U32 heads[2];        /* 0: that tensor is absent */
+    RSC_I32 heads[2];        /* 0: that tensor is absent */
     RSC_U32 copy_rest[2];    /* 1: elements from ROTARY_DIM on are to be copied */
     RSC_U32 seq;
     RSC_U32 rows;            /* consecutive tokens per work-item */
-    RSC_U32 heads_per_item;
+    RSC_I32 heads_per_item;
     float scale;             /* of cos */
     float sine_scale;        /* of sin at positive positions */
     RSC_U32 reserved;

@@ -94,7 +94,7 @@ void rosace_rope_plan_destroy(rosace_rope_plan **plan)
 /* ---- Checks ----------------------------------------------------------------------------------------------------------- */
 
 /* Tensors of a call by slot: q, k, q_out, k_out; an output that is its input is left out. */
-enum { Q, K, Q_OUT, K_OUT, TENSORS };
+enum { Q, K, Q_OUT, K_OUT, TENSORS, MAX_HEADS = 1 << 28 };
 static const char *const tensor_names[TENSORS] = {"q", "k", "q_out", "k_out"};
 
 static rosace_status check_tensor(const rosace_rope_plan *plan, const rosace_rope_args *args, int slot,
@@ -106,10 +106,10 @@ static rosace_status check_tensor(const rosace_rope_plan *plan, const rosace_rop
     if (tensor->shape[3] != plan->desc.head_dim)
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[3] = %zu: must be the plan's head_dim = %zu", name,
                         tensor->shape[3], plan->desc.head_dim);
-    for (int axis = 1; axis <= 2; axis++)
-        if (tensor->shape[axis] > INT32_MAX)
-            return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[%d] = %zu: must be at most 2147483647", name, axis,
-                            tensor->shape[axis]);
+    if (tensor->shape[1] > INT32_MAX)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[1] = %zu: must be at most 2147483647", name, tensor->shape[1]);
+    if (tensor->shape[2] > MAX_HEADS)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[2] = %zu: must be at most %d", name, tensor->shape[2], MAX_HEADS);
     if (slot >= Q_OUT) {
         const rosace_tensor *in = slot == Q_OUT ? args->q : args->k;
         if (memcmp(tensor->shape, in->shape, sizeof in->shape))
@@ -184,9 +184,9 @@ rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const ros
         const rosace_tensor *from = in[i] ? in[i] : any, *to = in[i] && out[i] ? out[i] : from;
         args.in[i] = view_of(from);
         args.out[i] = view_of(to);
-        args.heads[i] = in[i] ? (uint32_t)in[i]->shape[2] : 0;
+        args.heads[i] = in[i] ? (int32_t)in[i]->shape[2] : 0;
         args.copy_rest[i] = to != from;
-        heads += args.heads[i];
+        heads += (size_t)args.heads[i];
         mem[2 * i] = from->mem;
         mem[2 * i + 1] = to->mem;
     }
@@ -199,8 +199,8 @@ rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const ros
     /* Short sequences leave a device idle unless the heads are divided, too. */
     const size_t wanted = plan->rows.items / (global[0] * batch) + 1, most = heads / plan->rows.min_heads;
     const size_t parts = wanted < most ? wanted : most ? most : 1;
-    args.heads_per_item = (uint32_t)((heads + parts - 1) / parts);
-    global[2] = (heads + args.heads_per_item - 1) / args.heads_per_item;
+    args.heads_per_item = (int32_t)((heads + parts - 1) / parts);
+    global[2] = (heads + (size_t)args.heads_per_item - 1) / (size_t)args.heads_per_item;
 
     const cl_mem ids = checked_args->positions.ids ? checked_args->positions.ids : plan->frequencies;
     const rosace_status status = RSC_ARGS(plan->kernel, "rope", RSC_ARG(mem[0]), RSC_ARG(mem[1]), RSC_ARG(mem[2]),
