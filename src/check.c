@@ -88,7 +88,7 @@ static rosace_status check_access(const char *name, cl_mem mem, bool output) {
 
 rosace_status rsc_check_array(rosace_context *context, const char *name, cl_mem mem, size_t offset, size_t count,
                               size_t element_bytes, rsc_range *range) {
-    buffer_facts facts;
+    buffer_facts facts = {0};
     rosace_status status = check_buffer(context, name, mem, &facts);
     if (status) return status;
     size_t end, end_bytes;
@@ -173,7 +173,7 @@ static rosace_status check_view(rosace_context *context, const char *name, const
     if (tensor->stride[3] != 1)
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.stride[3] = %td: must be 1", name, tensor->stride[3]);
 
-    buffer_facts facts;
+    buffer_facts facts = {0};
     rosace_status status = check_buffer(context, name, tensor->mem, &facts);
     if (status) return status;
     size_t end, end_bytes;

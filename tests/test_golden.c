@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The reference against what other implementations give (tests/golden/make.py names them). */
+ * The reference, and what of the library needs no device, against what other implementations give (tests/golden/make.py
+ * names them). */
 #include <math.h>
 #include <string.h>
 
@@ -56,11 +57,17 @@ START_TEST(masks_as_in_transformers)
                             .window_right = (int64_t)golden_number(c, "window_right", -1),
                             .chunk = (int64_t)golden_number(c, "chunk", 0)};
         const double *visible = golden_values(c, "visible", seq_q * seq_k);
-        for (size_t m = 0; m < seq_q; m++)
-            for (size_t n = 0; n < seq_k; n++)
-                ck_assert_msg(ref_visible(&mask, (int64_t)(seq_k - seq_q), (int64_t)seq_k, (int64_t)m, (int64_t)n) ==
-                                  (visible[m * seq_k + n] != 0),
-                              "%s: query %zu, key %zu", c->name, m, n);
+        for (size_t m = 0; m < seq_q; m++) {
+            rosace_interval head, band;
+            rosace_mask_row(&mask, (int64_t)(seq_k - seq_q), (int64_t)seq_k, (int64_t)m, &head, &band);
+            for (int64_t n = 0; n < (int64_t)seq_k; n++) {
+                bool expected = visible[m * seq_k + (size_t)n] != 0;
+                bool in_row = (n >= head.begin && n < head.end) || (n >= band.begin && n < band.end);
+                ck_assert_msg(ref_visible(&mask, (int64_t)(seq_k - seq_q), (int64_t)seq_k, (int64_t)m, n) == expected,
+                              "reference, %s: query %zu, key %d", c->name, m, (int)n);
+                ck_assert_msg(in_row == expected, "library, %s: query %zu, key %d", c->name, m, (int)n);
+            }
+        }
     }
     ck_assert_int_eq(cases, 30);
 }
