@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Bits per byte of the demonstration models under every position system, in plain torch, float32.
 
     reference.py                            # every model, system and length: a table on the standard output

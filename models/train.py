@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """Train one of the demonstration models: a small byte-level decoder, one position system.
 
 The model is shaped like Llama (RMSNorm, SwiGLU, no biases, untied head) and is saved under the tensor names
