@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ * Attention in one kernel with an online softmax: two shapes of it, one that owns wide vectors (cl/attention_cpu.cl) and one
+ * whose work-groups share tiles in local memory (cl/attention_gpu.cl). Both visit the same keys and take the same argument,
+ * so that all but the tile sizes is shared here. */
+#include "attention.h"
+
+#include "../check.h"
+#include "../mask.h"
+#include "../program.h"
+#include "shared/attention_args.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { ANY = 256, WORKSPACE_ALIGN = 256 };
+
+/* ---- Tile sizes, most specific first ----------------------------------------------------------------------------- */
+
+typedef struct cpu_tile {
+    unsigned min_vector; /* the device's float_vector_width is at least this */
+    unsigned head_dim;   /* at most */
+    unsigned vec, vecs, tile_k, keys, dims;
+} cpu_tile;
+
+/* clang-format off */
+static const cpu_tile cpu_tiles[] = {
+    /* vector  head_dim  VEC VECS TILE_K KEYS DIMS */
+    {      16,      ANY,  16,   2,    64,   8,   8}, /* 32 registers: 16 accumulators, 2 operands, 1 broadcast */
+    {       8,      ANY,   8,   2,    60,   4,   4}, /* 16 registers */
+    {       0,      ANY,   4,   2,    60,   4,   4},
+};
+/* clang-format on */
+
+static const cpu_tile *find_cpu_tile(const rosace_device_info *device, size_t head_dim)
+{
+    const cpu_tile *tile = cpu_tiles;
+    while (device->float_vector_width < tile->min_vector || head_dim > tile->head_dim) tile++;
+    return tile;
+}
+
+/* ---- The plan's state -------------------------------------------------------------------------------------------- */
+
+typedef struct fused_state {
+    cl_kernel kernel;
+    rosace_rope_plan *rope;
+    unsigned queries; /* rows of a tile */
+    unsigned group;   /* work-items of a work-group */
+} fused_state;
+
+static void destroy(rosace_attention_plan *plan)
+{
+    fused_state *state = plan->state;
+    if (!state) return;
+    if (state->kernel) clReleaseKernel(state->kernel);
+    rosace_rope_plan_destroy(&state->rope);
+    rsc_free(plan->context, state);
+    plan->state = NULL;
+}
+
+static bool accepts_positions(const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
+{
+    if (desc->bias == ROSACE_BIAS_SHAW) {
+        snprintf(reason, reason_bytes, "ROSACE_BIAS_SHAW: path gemm has it");
+        return false;
+    }
+    if (desc->rerope_window) {
+        snprintf(reason, reason_bytes, "rerope_window %lld: path gemm has it", (long long)desc->rerope_window);
+        return false;
+    }
+    return true;
+}
+
+/* The piece of a position system, NULL where nothing is added to scores. */
+static const char *bias_piece(rosace_bias_kind bias) { return bias == ROSACE_BIAS_ALIBI ? "position/alibi.clh" : NULL; }
+
+/* Defines that do not depend on the shape, kernel and rotation. */
+static rosace_status build(rosace_attention_plan *plan, fused_state *state, const char *piece, const char *kernel,
+                           rsc_options *options)
+{
+    const rosace_attention_desc *desc = &plan->desc;
+    rsc_option_int(options, "HEAD_DIM", (long)desc->head_dim);
+    rsc_option_int(options, "DTYPE_F16", desc->dtype == ROSACE_F16);
+    rsc_option_int(options, "SOFTCAP", desc->softcap > 0.0f);
+    rsc_option_int(options, "LOGN", desc->logn_train_len > 0);
+    const char *const bias = bias_piece(desc->bias);
+    const char *const pieces[] = {bias ? bias : piece, bias ? piece : NULL, NULL};
+    rosace_status status = rsc_kernel_create(plan->context, pieces, kernel, options, &state->kernel);
+    if (!status && desc->rope) status = rosace_rope_plan_create(plan->context, desc->rope, &state->rope);
+    return status;
+}
+
+static rosace_status create_cpu(rosace_attention_plan *plan)
+{
+    const rosace_attention_desc *desc = &plan->desc;
+    const cpu_tile *tile = find_cpu_tile(rosace_context_device_info(plan->context), desc->head_dim);
+    fused_state *state = plan->state = rsc_calloc(plan->context, 1, sizeof *state);
+    if (!state) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
+    state->queries = tile->vec * tile->vecs;
+    state->group = 1;
+    rsc_options options = {.count = 0};
+    rsc_option_int(&options, "VEC", tile->vec);
+    rsc_option_int(&options, "VECS", tile->vecs);
+    rsc_option_int(&options, "TILE_K", tile->tile_k);
+    rsc_option_int(&options, "KEYS", tile->keys);
+    rsc_option_int(&options, "DIMS", tile->dims);
+    snprintf(plan->variant_name, sizeof plan->variant_name, "attention_cpu_%s_d%zu_q%uk%u",
+             desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->head_dim, state->queries, tile->tile_k);
+    return build(plan, state, "attention_cpu.cl", "attention_cpu", &options);
+}
+
+/* ---- Workspace: rotated copies of q and k ------------------------------------------------------------------------- */
+
+/* Heads outside the sequence: a head's rows are side by side, as the kernels read them. */
+static rosace_status rotated_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq, size_t heads, size_t *bytes)
+{
+    size_t n = rosace_dtype_size(plan->desc.dtype);
+    if (!rsc_mul(n, batch, &n) || !rsc_mul(n, seq, &n) || !rsc_mul(n, heads, &n) || !rsc_mul(n, plan->desc.head_dim, &n) ||
+        !rsc_add(n, WORKSPACE_ALIGN - 1, &n))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu and length %zu overflow", batch, seq);
+    *bytes = n / WORKSPACE_ALIGN * WORKSPACE_ALIGN;
+    return ROSACE_OK;
+}
+
+static rosace_status workspace_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes)
+{
+    *bytes = 0;
+    if (!plan->desc.rope) return ROSACE_OK;
+    size_t q = 0, k = 0;
+    rosace_status status = rotated_bytes(plan, batch, seq_q, plan->desc.n_heads, &q);
+    if (!status) status = rotated_bytes(plan, batch, seq_k, plan->desc.n_kv_heads, &k);
+    if (!status && !rsc_add(q, k, bytes))
+        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu, seq_q %zu, seq_k %zu overflow", batch,
+                          seq_q, seq_k);
+    return status;
+}
+
+/* Puts q and k, rotated, into the workspace and says where they are. */
+static rosace_status rotate(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call, rosace_tensor *q,
+                            rosace_tensor *k)
+{
+    const fused_state *state = plan->state;
+    const rosace_attention_desc *desc = &plan->desc;
+    const rosace_tensor *from_q = &call->args->q, *from_k = &call->args->k;
+    size_t q_bytes = 0;
+    rosace_status status = rotated_bytes(plan, call->batch, call->seq_q, desc->n_heads, &q_bytes);
+    if (status) return status;
+    *q = rosace_tensor_bhsd(call->workspace, desc->dtype, call->batch, call->seq_q, desc->n_heads, desc->head_dim);
+    *k = rosace_tensor_bhsd(call->workspace, desc->dtype, call->batch, call->seq_k, desc->n_kv_heads, desc->head_dim);
+    q->offset = call->workspace_offset / rosace_dtype_size(desc->dtype);
+    k->offset = (call->workspace_offset + q_bytes) / rosace_dtype_size(desc->dtype);
+    rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
+    args.q = from_q;
+    args.q_out = q;
+    args.positions = call->q_positions;
+    status = rsc_rope_chain(state->rope, chain, &args);
+    if (status) return status;
+    args.q = args.q_out = NULL;
+    args.k = from_k;
+    args.k_out = k;
+    args.positions = call->k_positions;
+    return rsc_rope_chain(state->rope, chain, &args);
+}
+
+/* ---- A call ------------------------------------------------------------------------------------------------------ */
+
+static rsc_attention_view view_of(const rosace_tensor *t)
+{
+    return (rsc_attention_view){t->offset, (uint64_t)t->stride[0], (uint64_t)t->stride[1], (uint64_t)t->stride[2]};
+}
+
+static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const rsc_attention_call *call,
+                                      const rosace_tensor *q, const rosace_tensor *k)
+{
+    static const float log2_e = 1.44269504f;
+    const rosace_attention_desc *desc = &plan->desc;
+    const rosace_attention_args *args = call->args;
+    const fused_state *state = plan->state;
+    const float unit = desc->softcap > 0.0f ? 1.0f / desc->softcap : log2_e;
+    const rosace_positions *positions = &call->q_positions;
+    return (rsc_attention_kernel_args){
+        .q = view_of(q),
+        .k = view_of(k),
+        .v = view_of(&args->v),
+        .out = view_of(&args->out),
+        .mask = rsc_mask_pack(&desc->mask, call->q_offset, (int64_t)call->seq_k),
+        .lse_offset = args->lse_offset,
+        .bias_offset = args->bias_params_offset,
+        .ids_offset = (int64_t)positions->ids_offset,
+        .ids_batch_stride = positions->batch_stride,
+        .ids_seq_stride = positions->seq_stride,
+        .position_first = positions->offset,
+        .heads = (uint32_t)desc->n_heads,
+        .group = (uint32_t)(desc->n_heads / desc->n_kv_heads),
+        .seq_q = (uint32_t)call->seq_q,
+        .tiles = (uint32_t)((call->seq_q + state->queries - 1) / state->queries),
+        .has_lse = args->lse != NULL,
+        .use_ids = desc->logn_train_len > 0 && positions->ids != NULL,
+        .q_scale = desc->scale * unit,
+        .bias_scale = unit,
+        .cap_scale = desc->softcap * log2_e,
+        .inverse_log_train = desc->logn_train_len > 0 ? (float)(1.0 / log((double)desc->logn_train_len)) : 0.0f,
+    };
+}
+
+static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call)
+{
+    const fused_state *state = plan->state;
+    const rosace_attention_args *args = call->args;
+    rosace_tensor q = args->q, k = args->k;
+    rosace_status status = ROSACE_OK;
+    if (state->rope) status = rotate(plan, chain, call, &q, &k);
+    if (status) return status;
+    const rsc_attention_kernel_args packed = pack(plan, call, &q, &k);
+    /* What is not wanted is never followed, but some drivers take no NULL. */
+    const cl_mem lse = args->lse ? args->lse : args->out.mem;
+    const cl_mem bias = plan->desc.bias == ROSACE_BIAS_ALIBI ? args->bias_params : q.mem;
+    const cl_mem ids = packed.use_ids ? call->q_positions.ids : q.mem;
+    status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(q.mem), RSC_ARG(k.mem), RSC_ARG(args->v.mem),
+                      RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(bias), RSC_ARG(ids), RSC_ARG(packed));
+    if (status) return status;
+    const size_t global[3] = {(size_t)packed.tiles * packed.group * state->group, plan->desc.n_kv_heads, call->batch};
+    const size_t local[3] = {state->group, 1, 1};
+    return rsc_chain_kernel(chain, state->kernel, 3, global, local, plan->variant->name);
+}
+
+static bool accepts_cpu(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
+{
+    (void)device;
+    return accepts_positions(desc, reason, reason_bytes);
+}
+
+/* clang-format off */
+const rsc_attention_variant rsc_attention_fused_variants[] = {
+    {"attention_cpu", ROSACE_PATH_FUSED, accepts_cpu, create_cpu, destroy, workspace_bytes, enqueue},
+    {NULL, ROSACE_PATH_FUSED, NULL, NULL, NULL, NULL, NULL},
+};
+/* clang-format on */
