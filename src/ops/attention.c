@@ -59,6 +59,7 @@ static rosace_status choose(rosace_context *context, const rosace_attention_desc
         for (const rsc_attention_variant *row = tables[t]; row->name; row++) {
             if (want.path != ROSACE_PATH_AUTO && want.path != row->path) continue;
             if (want.variant && strcmp(want.variant, row->name) != 0) continue;
+            if (!want.variant && row->suits && !row->suits(rosace_context_device_info(context))) continue;
             char reason[256] = "";
             if (row->accepts(rosace_context_device_info(context), desc, reason, sizeof reason)) {
                 *out = row;

@@ -43,6 +43,8 @@ struct rsc_attention_variant {
     void (*destroy)(rosace_attention_plan *plan); /* copes with state NULL and half-built */
     rosace_status (*workspace_bytes)(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes);
     rosace_status (*enqueue)(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call);
+    /* Whether the row is meant for such a device (NULL: any). One that is not runs only when it is asked for by name. */
+    bool (*suits)(const rosace_device_info *device);
 };
 
 /* A descriptor checked, with n_kv_heads, scale and the rope's head_dim and dtype resolved: *out's rope is NULL or points to

@@ -231,7 +231,7 @@ static bool accepts_cpu(const rosace_device_info *device, const rosace_attention
 
 /* clang-format off */
 const rsc_attention_variant rsc_attention_fused_variants[] = {
-    {"attention_cpu", ROSACE_PATH_FUSED, accepts_cpu, create_cpu, destroy, workspace_bytes, enqueue},
-    {NULL, ROSACE_PATH_FUSED, NULL, NULL, NULL, NULL, NULL},
+    {"attention_cpu", ROSACE_PATH_FUSED, accepts_cpu, create_cpu, destroy, workspace_bytes, enqueue, NULL},
+    {.name = NULL},
 };
 /* clang-format on */
