@@ -67,7 +67,7 @@ int main(void) {
     static float result[COUNT];
     check(clEnqueueReadBuffer(queue, out, CL_TRUE, 0, sizeof result, result, 1, &attended, NULL), "read");
     double sum = 0.0;
-    for (int i = 0; i < COUNT; i++) sum += result[i] * (i % 7 - 3);
+    for (int i = 0; i < COUNT; i++) sum += (double)result[i] * (i % 7 - 3);
     printf("rosace %s on %s: checksum %.4f\n", rosace_version(), device.name, sum);
 
     clReleaseEvent(rotated);
