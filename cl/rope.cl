@@ -54,6 +54,14 @@
 #error LANES * VEC must divide ROTARY_DIM / 2
 #endif
 
+/* Chunks stay in registers where they are few. Many are left in a loop: unrolled hundreds of times, they keep some compilers
+ * busy for minutes. */
+#if MINE <= 16
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("unroll 1")
+#endif
+
 /* One head's pairs from `pair` on. */
 #if INTERLEAVED
 #if VEC == 1
@@ -101,7 +109,7 @@ static void rotate_heads(__global const STORE *in, long in_stride, __global STOR
                          uint lane, const VN(float) *cosine, const VN(float) *sine, uint copy_rest)
 {
     for (int h = 0; h < heads; h++, in += in_stride, out += out_stride) {
-#pragma unroll 8
+UNROLL
         for (uint i = 0; i < MINE; i++)
             rotate(in, out, (lane + i * LANES) * VEC, cosine[i], sine[i]);
 #if ROTARY_DIM < HEAD_DIM
@@ -148,7 +156,7 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
         const int position = place_of(&place, ids, batch, row);
         const float signed_scale = position < 0 ? -sine_scale : sine_scale;
         VN(float) c[MINE], s[MINE];
-#pragma unroll 8
+UNROLL
         for (uint i = 0; i < MINE; i++) {
             const uint pair = (lane + i * LANES) * VEC;
             const VN(uint) hi = load_frequency(frequency, pair), lo = load_frequency(frequency, PAIRS + pair);

@@ -51,7 +51,8 @@ typedef struct rosace_rope_desc {
     size_t rotary_dim;           /* how many of them rotate: even, <= head_dim (default 0 = head_dim) */
     double theta;                /* base of the frequencies, > 1 (default 10000) */
     bool interleaved;            /* pairs are neighbours (GPT-J, RoFormer) instead of halves (default false) */
-    bool inverse;                /* turn by -position: undoes the forward, and is its backward pass but for c (default false) */
+    bool inverse;                /* turn by -position: the backward pass, and, where c is 1, what undoes the forward (default
+                                    false) */
     rosace_dtype dtype;          /* of every tensor (default ROSACE_F32) */
     rosace_rope_scaling scaling; /* (default NONE) */
 } rosace_rope_desc;
