@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "harness.h"
+#include "src/ops/rope.h"
 #include "src/reference/reference.h"
 #include <rosace/rope.h>
 
@@ -20,6 +21,7 @@ typedef struct rope_case {
     int positions;
     int64_t first, last;                /* OFFSET: the first position; else the range of the ids */
     int64_t id_offset;                  /* added to the ids by the call */
+    const rosace_device_class *as;      /* divide the work as this class does; NULL: as the device's own, in one call */
 } rope_case;
 
 static const rope_case plain_case = {.desc = {.struct_size = sizeof(rosace_rope_desc), .head_dim = 64, .theta = 10000.0,
@@ -93,7 +95,14 @@ static void run(const rope_case *c, const char *op)
     if (heads[0] && c->q_out_layout >= 0) args.q_out = &out[0];
     if (heads[1] && c->k_out_layout >= 0) args.k_out = &out[1];
 
-    harness_ok(rosace_rope(harness_context(), harness_queue(), &c->desc, &args, 0, NULL, NULL));
+    if (c->as) {
+        rosace_rope_plan *plan;
+        harness_ok(rsc_rope_plan_create_as(harness_context(), &c->desc, *c->as, &plan));
+        harness_ok(rosace_rope_enqueue(plan, harness_queue(), &args, 0, NULL, NULL));
+        rosace_rope_plan_destroy(&plan);
+    } else {
+        harness_ok(rosace_rope(harness_context(), harness_queue(), &c->desc, &args, 0, NULL, NULL));
+    }
     for (int i = 0; i < 2; i++) {
         if (!heads[i]) continue;
         if (out_layouts[i] >= 0) harness_check_untouched(&in[i]);
@@ -278,6 +287,33 @@ START_TEST(rotates_packed_qkv_in_place)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("rope", rotates_every_layout_in_place_and_out_of_place, rotates_awkward_sizes,
+START_TEST(rotates_as_every_class_of_device)
+{
+    static const rosace_device_class classes[] = {ROSACE_DEVICE_CPU, ROSACE_DEVICE_INTEGRATED, ROSACE_DEVICE_DISCRETE,
+                                                  ROSACE_DEVICE_OTHER};
+    static const struct {
+        size_t head_dim, rotary_dim, batch, seq, heads, kv_heads;
+    } sizes[] = {{64, 0, 2, 37, 8, 2}, {112, 0, 1, 1, 32, 4}, {80, 20, 3, 9, 3, 3}, {22, 10, 1, 70, 1, 0}};
+    for (size_t n = 0; n < sizeof classes / sizeof classes[0]; n++)
+        for (size_t m = 0; m < sizeof sizes / sizeof sizes[0]; m++) {
+            rope_case c = plain_case;
+            c.as = &classes[n];
+            c.desc.head_dim = sizes[m].head_dim;
+            c.desc.rotary_dim = sizes[m].rotary_dim;
+            c.desc.interleaved = (n + m) % 2;
+            c.desc.dtype = m % 2 ? ROSACE_F16 : ROSACE_F32;
+            c.batch = sizes[m].batch;
+            c.seq = sizes[m].seq;
+            c.heads = sizes[m].heads;
+            c.kv_heads = sizes[m].kv_heads;
+            c.q_layout = HARNESS_GAPS;
+            c.q_out_layout = m == 0 ? -1 : HARNESS_BHSD_GAPS;
+            c.first = -5;
+            run(&c, "rope");
+        }
+}
+END_TEST
+
+HARNESS_DEVICE_SUITE("rope", rotates_as_every_class_of_device, rotates_every_layout_in_place_and_out_of_place, rotates_awkward_sizes,
                      rotates_grouped_heads_and_one_tensor_alone, rotates_long_sequences, rotates_at_any_position,
                      rotates_with_every_scaling, rotates_random_cases, rotates_packed_qkv_in_place)

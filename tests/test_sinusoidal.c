@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "harness.h"
+#include "src/ops/rope.h"
 #include "src/reference/reference.h"
 #include <rosace/rope.h>
 
@@ -39,6 +40,28 @@ START_TEST(adds_what_the_reference_adds)
         run(HARNESS_BSHD, ROSACE_F32, 2, 3001, 96, 1.0f, 0, false);
         run(HARNESS_BSHD, ROSACE_F32, 1, 3, 8194, 1.0f, 7, true);
     }
+}
+END_TEST
+
+START_TEST(adds_as_every_class_of_device)
+{
+    static const rosace_device_class classes[] = {ROSACE_DEVICE_CPU, ROSACE_DEVICE_INTEGRATED, ROSACE_DEVICE_DISCRETE,
+                                                  ROSACE_DEVICE_OTHER};
+    static const size_t widths[] = {10, 96, 264};
+    for (size_t n = 0; n < sizeof classes / sizeof classes[0]; n++)
+        for (size_t m = 0; m < sizeof widths / sizeof widths[0]; m++) {
+            const size_t seq = 19, count = 2 * seq * widths[m];
+            const rosace_dtype dtype = (n + m) % 2 ? ROSACE_F16 : ROSACE_F32;
+            harness_case("class %d width %zu", (int)classes[n], widths[m]);
+            double *values = harness_random(count, dtype);
+            int32_t *at = harness_alloc(2 * seq, sizeof *at);
+            for (size_t i = 0; i < 2 * seq; i++) at[i] = (int32_t)(i % seq) - 3;
+            rosace_tensor x = harness_tensor(HARNESS_GAPS, dtype, 2, seq, 1, widths[m], values);
+            const rosace_positions positions = {.offset = -3, .seq_stride = 1};
+            harness_ok(rsc_sinusoidal_add_as(harness_context(), harness_queue(), &x, &positions, 1.0f, classes[n], 0, NULL, NULL));
+            ref_sinusoidal_add(2, seq, widths[m], at, 1.0, values);
+            harness_check("sinusoidal_add", &x, values, tolerance_for(1.0));
+        }
 }
 END_TEST
 
@@ -81,4 +104,4 @@ START_TEST(arguments_are_checked)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("sinusoidal", adds_what_the_reference_adds, arguments_are_checked)
+HARNESS_DEVICE_SUITE("sinusoidal", adds_what_the_reference_adds, adds_as_every_class_of_device, arguments_are_checked)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Rotary position embedding: checks, the plan, and the launch of cl/rope.cl. */
-#include <rosace/rope.h>
+#include "rope.h"
 
 #include <string.h>
 
@@ -61,6 +61,12 @@ rosace_status rosace_rope_plan_create(rosace_context *context, const rosace_rope
     if (!out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "out = NULL: a place for the plan is needed");
     *out = NULL;
     if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context = NULL: a context is needed");
+    return rsc_rope_plan_create_as(context, desc, rosace_context_device_info(context)->device_class, out);
+}
+
+rosace_status rsc_rope_plan_create_as(rosace_context *context, const rosace_rope_desc *desc, rosace_device_class device_class,
+                                      rosace_rope_plan **out)
+{
     rosace_rope_desc checked;
     rosace_status status = rsc_rope_check_desc(desc, &checked);
     if (status) return status;
@@ -69,7 +75,7 @@ rosace_status rosace_rope_plan_create(rosace_context *context, const rosace_rope
     if (!plan) return rsc_fail(ROSACE_OUT_OF_MEMORY, "rope plan: no host memory");
     plan->context = context;
     plan->desc = checked;
-    plan->rows = rsc_token_rows_for(rosace_context_device_info(context), checked.dtype);
+    plan->rows = rsc_token_rows_for(rosace_context_device_info(context), device_class, checked.dtype);
     status = upload_frequencies(plan);
     if (status) goto fail;
     status = build_kernel(plan);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The sinusoidal position table, added in place by cl/sinusoidal.cl without being stored. */
-#include <rosace/rope.h>
+#include "rope.h"
 
 #include <math.h>
 
@@ -21,7 +21,7 @@ typedef struct sinusoidal_plan {
 
 /* No padding. */
 typedef struct sinusoidal_key {
-    uint64_t width, dtype;
+    uint64_t width, dtype, device_class;
 } sinusoidal_key;
 
 static void drop_plan(void *dropped)
@@ -60,7 +60,8 @@ static rosace_status make_plan(rosace_context *context, const void *desc, void *
     if (!plan) return rsc_fail(ROSACE_OUT_OF_MEMORY, "sinusoidal plan: no host memory");
     plan->context = context;
     plan->pairs = (size_t)key->width / 2;
-    plan->rows = rsc_token_rows_for(rosace_context_device_info(context), (rosace_dtype)key->dtype);
+    plan->rows = rsc_token_rows_for(rosace_context_device_info(context), (rosace_device_class)key->device_class,
+                                    (rosace_dtype)key->dtype);
 
     const unsigned vec = rsc_vector_for(plan->pairs, plan->rows.vector / 2);
     plan->lanes = plan->rows.share ? plan->pairs / vec : 1;
@@ -83,7 +84,6 @@ fail:
 
 static rosace_status check(rosace_context *context, const rosace_tensor *x, const rosace_positions *positions, float scale)
 {
-    if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context = NULL: a context is needed");
     if (!x) return rsc_fail(ROSACE_INVALID_ARGUMENT, "x = NULL: a tensor is needed");
     if (!positions) return rsc_fail(ROSACE_INVALID_ARGUMENT, "positions = NULL: positions are needed");
     rsc_range range, ids;
@@ -127,9 +127,18 @@ rosace_status rosace_sinusoidal_add(rosace_context *context, cl_command_queue qu
                                     const rosace_positions *positions, float scale, cl_uint num_wait, const cl_event *wait,
                                     cl_event *event)
 {
+    if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context = NULL: a context is needed");
+    return rsc_sinusoidal_add_as(context, queue, x, positions, scale, rosace_context_device_info(context)->device_class,
+                                 num_wait, wait, event);
+}
+
+rosace_status rsc_sinusoidal_add_as(rosace_context *context, cl_command_queue queue, const rosace_tensor *x,
+                                    const rosace_positions *positions, float scale, rosace_device_class device_class,
+                                    cl_uint num_wait, const cl_event *wait, cl_event *event)
+{
     rosace_status status = check(context, x, positions, scale);
     if (status) return status;
-    const sinusoidal_key key = {x->shape[3], (uint64_t)x->dtype};
+    const sinusoidal_key key = {x->shape[3], (uint64_t)x->dtype, (uint64_t)device_class};
     rsc_plan_entry *entry;
     void *plan;
     status = rsc_plan_acquire(context, "sinusoidal", &key, sizeof key, make_plan, drop_plan, &key, &entry, &plan);

@@ -17,10 +17,10 @@ static const struct {
 };
 /* clang-format on */
 
-rsc_token_rows rsc_token_rows_for(const rosace_device_info *device, rosace_dtype dtype)
+rsc_token_rows rsc_token_rows_for(const rosace_device_info *device, rosace_device_class device_class, rosace_dtype dtype)
 {
     size_t i = 0;
-    while (i + 1 < sizeof classes / sizeof classes[0] && classes[i].device_class != device->device_class) i++;
+    while (i + 1 < sizeof classes / sizeof classes[0] && classes[i].device_class != device_class) i++;
 
     const size_t elements =
         classes[i].vector_bytes ? classes[i].vector_bytes / rosace_dtype_size(dtype) : device->float_vector_width;

@@ -14,7 +14,8 @@ typedef struct rsc_token_rows {
     size_t items;      /* work-items that keep the device busy */
 } rsc_token_rows;
 
-rsc_token_rows rsc_token_rows_for(const rosace_device_info *device, rosace_dtype dtype);
+/* `device_class` is the device's own, or another's for tests of its row. */
+rsc_token_rows rsc_token_rows_for(const rosace_device_info *device, rosace_device_class device_class, rosace_dtype dtype);
 
 /* The largest power of two that divides `count` and is at most `limit` (a power of two); 1 for count 0. */
 unsigned rsc_vector_for(size_t count, unsigned limit);
