@@ -252,9 +252,9 @@ static rosace_status read_sizes(cl_device_id device, rosace_device_info *info) {
     return status;
 }
 
-static rosace_status describe(cl_device_id device, unsigned platform_index, unsigned device_index,
-                              rosace_device_info *out) {
-    rosace_device_info info = {.device = device, .platform_index = platform_index, .device_index = device_index};
+/* Fills *out as far as the driver answers. */
+static rosace_status read_device(cl_device_id device, rosace_device_info *out) {
+    rosace_device_info info = *out;
     cl_device_type type = 0;
     rosace_status status = GET(device, CL_DEVICE_PLATFORM, &info.platform);
     if (!status) status = GET(device, CL_DEVICE_TYPE, &type);
@@ -270,6 +270,7 @@ static rosace_status describe(cl_device_id device, unsigned platform_index, unsi
         status = get_platform_text(info.platform, CL_PLATFORM_VERSION, "CL_PLATFORM_VERSION", info.platform_version,
                                    sizeof info.platform_version);
     if (!status) status = read_sizes(device, &info);
+    *out = info;
     if (status) return status;
     info.device_class = class_of(&info, type);
 
@@ -284,6 +285,17 @@ static rosace_status describe(cl_device_id device, unsigned platform_index, unsi
     set_score(&info, obstacle);
     *out = info;
     return ROSACE_OK;
+}
+
+/* A device whose driver fails stays in the list, with the reason it is never chosen: one broken driver must not keep
+ * people from their other devices. */
+static void describe(cl_device_id device, unsigned platform_index, unsigned device_index, rosace_device_info *out) {
+    *out = (rosace_device_info){.device = device, .platform_index = platform_index, .device_index = device_index};
+    if (read_device(device, out) == ROSACE_OK) return;
+    if (!out->name[0]) copy_trimmed(out->name, sizeof out->name, "unnamed device");
+    out->device_class = ROSACE_DEVICE_OTHER;
+    out->score = -1;
+    snprintf(out->score_reason, sizeof out->score_reason, "never chosen: %.120s", rosace_last_error());
 }
 
 /* ---- Enumeration ----------------------------------------------------------------------------------------------- */
@@ -344,11 +356,16 @@ static rosace_status list_devices(device_list *list) {
     cl_platform_id *platforms;
     cl_uint n_platforms;
     rosace_status status = list_platforms(&platforms, &n_platforms);
-    for (cl_uint i = 0; !status && i < n_platforms; i++) status = append_devices(list, platforms[i], i);
+    rosace_status broken = ROSACE_OK; /* a platform that fails matters only when there is no other */
+    for (cl_uint i = 0; !status && i < n_platforms; i++) {
+        rosace_status one = append_devices(list, platforms[i], i);
+        if (one) broken = one;
+    }
     free(platforms);
     if (!status && list->count == 0)
-        status = rsc_fail(ROSACE_NO_DEVICE, "no OpenCL device: %u platform%s, none with a device", (unsigned)n_platforms,
-                          n_platforms == 1 ? "" : "s");
+        status = broken ? broken
+                        : rsc_fail(ROSACE_NO_DEVICE, "no OpenCL device: %u platform%s, none with a device",
+                                   (unsigned)n_platforms, n_platforms == 1 ? "" : "s");
     return status;
 }
 
@@ -358,7 +375,7 @@ rosace_status rosace_devices(rosace_device_info *devices, size_t capacity, size_
     device_list list;
     rosace_status status = list_devices(&list);
     for (size_t i = 0; !status && devices && i < capacity && i < list.count; i++)
-        status = describe(list.entry[i].device, list.entry[i].platform_index, list.entry[i].device_index, &devices[i]);
+        describe(list.entry[i].device, list.entry[i].platform_index, list.entry[i].device_index, &devices[i]);
     if (!status) *count = list.count;
     free(list.entry);
     return status;
@@ -374,7 +391,8 @@ rosace_status rsc_device_describe(cl_device_id device, rosace_device_info *out) 
         device_index = list.entry[i].device_index;
     }
     free(list.entry);
-    return status ? status : describe(device, platform_index, device_index, out);
+    if (!status) describe(device, platform_index, device_index, out);
+    return status;
 }
 
 /* ---- Selection ------------------------------------------------------------------------------------------------- */
@@ -452,9 +470,9 @@ static rosace_status fail_no_answer(const rosace_device_info *devices, size_t co
     char list[2048] = "";
     size_t length = 0;
     for (size_t i = 0; i < count && length < sizeof list; i++) {
-        int more = snprintf(list + length, sizeof list - length, "%s %u:%u \"%s\" (%s%s)", i ? "," : "",
+        int more = snprintf(list + length, sizeof list - length, "%s %u:%u \"%s\" (%s%s%s)", i ? "," : "",
                             devices[i].platform_index, devices[i].device_index, devices[i].name, devices[i].platform_name,
-                            devices[i].score < 0 ? "; not usable" : "");
+                            devices[i].score < 0 ? "; " : "", devices[i].score < 0 ? devices[i].score_reason : "");
         length += more > 0 ? (size_t)more : 0;
     }
     return rsc_fail(ROSACE_NO_DEVICE, "no device answers %s \"%s\"; there %s%s", source, selector,

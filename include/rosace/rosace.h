@@ -140,7 +140,8 @@ typedef struct rosace_device_info {
     char score_reason[160];        /* how it came about, for people */
 } rosace_device_info;
 
-/* Lists every device of every platform (platforms without devices are skipped).
+/* Lists every device of every platform. Platforms without devices are skipped, so is one that fails to list them while
+ * others do; a device that fails to answer is listed with a score below 0 and the reason.
  * `devices` may be NULL to ask for the count alone; at most `capacity` entries are written, `*count` gets the total.
  * Errors: ROSACE_INVALID_ARGUMENT (count NULL), ROSACE_NO_DEVICE (no platform or no device), ROSACE_OPENCL_ERROR. */
 ROSACE_API rosace_status rosace_devices(rosace_device_info *devices, size_t capacity, size_t *count);
