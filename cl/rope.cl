@@ -10,9 +10,9 @@
  * ids                  int32 positions, when args.place.use_ids
  *
  * The angles of a token are the same for all its heads, so that one work-item takes some pairs of a token through many
- * heads. global = (runs of args.rows tokens * LANES, batch, groups of args.heads_per_item heads). LANES work-items share
- * a token: 1 where an item is a thread that walks memory by itself, ROTARY_DIM/2/VEC where neighbours should touch
- * neighbouring addresses.
+ * heads. global = (runs of args.rows tokens * LANES, batch, groups of args.heads_per_item heads). LANES work-items
+ * share a token: 1 where an item is a thread that walks memory by itself, ROTARY_DIM/2/VEC where neighbours should
+ * touch neighbouring addresses.
  *
  *   HEAD_DIM     elements per head, even (default 64)
  *   ROTARY_DIM   how many rotate, even, <= HEAD_DIM (default HEAD_DIM)
@@ -54,8 +54,8 @@
 #error LANES * VEC must divide ROTARY_DIM / 2
 #endif
 
-/* Chunks stay in registers where they are few. Many are left in a loop: unrolled hundreds of times, they keep some compilers
- * busy for minutes. */
+/* Chunks stay in registers where they are few. Many are left in a loop: unrolled hundreds of times, they keep some
+ * compilers busy for minutes. */
 #if MINE <= 16
 #define UNROLL _Pragma("unroll")
 #else
@@ -77,8 +77,7 @@
 #endif
 #define PN(name) VEC_PASTE(name, PAIR_VEC)
 
-static void rotate(__global const STORE *in, __global STORE *out, uint pair, VN(float) cosine, VN(float) sine)
-{
+static void rotate(__global const STORE *in, __global STORE *out, uint pair, VN(float) cosine, VN(float) sine) {
     PN(float) c, s, other;
     c.even = cosine;
     c.odd = cosine;
@@ -93,8 +92,7 @@ static void rotate(__global const STORE *in, __global STORE *out, uint pair, VN(
 #define load_pairs VEC_PASTE(load, VEC)
 #define store_pairs VEC_PASTE(store, VEC)
 
-static void rotate(__global const STORE *in, __global STORE *out, uint pair, VN(float) cosine, VN(float) sine)
-{
+static void rotate(__global const STORE *in, __global STORE *out, uint pair, VN(float) cosine, VN(float) sine) {
     const VN(float) a = load_pairs(in, pair), b = load_pairs(in, pair + PAIRS);
     store_pairs(a * cosine - b * sine, out, pair);
     store_pairs(b * cosine + a * sine, out, pair + PAIRS);
@@ -106,10 +104,9 @@ static void rotate(__global const STORE *in, __global STORE *out, uint pair, VN(
 
 /* What one work-item does with one token's heads in one tensor: its chunks of pairs, then its share of the rest. */
 static void rotate_heads(__global const STORE *in, long in_stride, __global STORE *out, long out_stride, int heads,
-                         uint lane, const VN(float) *cosine, const VN(float) *sine, uint copy_rest)
-{
+                         uint lane, const VN(float) *cosine, const VN(float) *sine, uint copy_rest) {
     for (int h = 0; h < heads; h++, in += in_stride, out += out_stride) {
-UNROLL
+        UNROLL
         for (uint i = 0; i < MINE; i++)
             rotate(in, out, (lane + i * LANES) * VEC, cosine[i], sine[i]);
 #if ROTARY_DIM < HEAD_DIM
@@ -120,16 +117,14 @@ UNROLL
     }
 }
 
-static size_t row_at(const rope_view *view, size_t batch, size_t row, int head)
-{
+static size_t row_at(const rope_view *view, size_t batch, size_t row, int head) {
     return (size_t)(view->offset + (long)batch * view->batch_stride + (long)row * view->seq_stride +
                     (long)head * view->head_stride);
 }
 
-/* Which heads of a tensor a work-item takes, when heads are counted through q and then k: `before` of them come before this
- * tensor's. */
-static int heads_here(int heads, int before, int first, int count, int *start)
-{
+/* Which heads of a tensor a work-item takes, when heads are counted through q and then k: `before` of them come before
+ * this tensor's. */
+static int heads_here(int heads, int before, int first, int count, int *start) {
     const int from = clamp(first, before, before + heads), to = clamp(first + count, before, before + heads);
     *start = from - before;
     return to - from;
@@ -137,8 +132,7 @@ static int heads_here(int heads, int before, int first, int count, int *start)
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __global STORE *k_out,
-     __global const uint *frequency, __global const int *ids, const rope_args args)
-{
+     __global const uint *frequency, __global const int *ids, const rope_args args) {
     const uint lane = get_global_id(0) % LANES;
     const size_t first_row = get_global_id(0) / LANES * args.rows;
     const size_t end_row = min(first_row + args.rows, (size_t)args.seq);
@@ -156,7 +150,7 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
         const int position = place_of(&place, ids, batch, row);
         const float signed_scale = position < 0 ? -sine_scale : sine_scale;
         VN(float) c[MINE], s[MINE];
-UNROLL
+        UNROLL
         for (uint i = 0; i < MINE; i++) {
             const uint pair = (lane + i * LANES) * VEC;
             const VN(uint) hi = load_frequency(frequency, pair), lo = load_frequency(frequency, PAIRS + pair);
@@ -165,8 +159,10 @@ UNROLL
             s[i] *= signed_scale;
         }
         rotate_heads(q + row_at(&q_view, batch, row, q_head), q_view.head_stride,
-                     q_out + row_at(&q_out_view, batch, row, q_head), q_out_view.head_stride, q_heads, lane, c, s, copy_q);
+                     q_out + row_at(&q_out_view, batch, row, q_head), q_out_view.head_stride, q_heads, lane, c, s,
+                     copy_q);
         rotate_heads(k + row_at(&k_view, batch, row, k_head), k_view.head_stride,
-                     k_out + row_at(&k_out_view, batch, row, k_head), k_out_view.head_stride, k_heads, lane, c, s, copy_k);
+                     k_out + row_at(&k_out_view, batch, row, k_head), k_out_view.head_stride, k_heads, lane, c, s,
+                     copy_k);
     }
 }

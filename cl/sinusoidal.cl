@@ -37,8 +37,7 @@
 #define PN(name) VEC_PASTE(name, PAIR_VEC)
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
-sinusoidal_add(__global STORE *x, __global const uint *frequency, __global const int *ids, const sinusoidal_args args)
-{
+sinusoidal_add(__global STORE *x, __global const uint *frequency, __global const int *ids, const sinusoidal_args args) {
     const uint lane = get_global_id(0) % args.lanes, lanes = args.lanes, pairs = args.pairs;
     const size_t first_row = get_global_id(0) / args.lanes * args.rows;
     const size_t end_row = min(first_row + args.rows, (size_t)args.seq);

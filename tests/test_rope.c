@@ -17,52 +17,57 @@ typedef struct rope_case {
     rosace_rope_desc desc;
     size_t batch, seq, heads, kv_heads; /* 0 heads: that tensor is absent */
     int q_layout, k_layout;
-    int q_out_layout, k_out_layout;     /* -1: in place */
+    int q_out_layout, k_out_layout; /* -1: in place */
     int positions;
-    int64_t first, last;                /* OFFSET: the first position; else the range of the ids */
-    int64_t id_offset;                  /* added to the ids by the call */
-    const rosace_device_class *as;      /* divide the work as this class does; NULL: as the device's own, in one call */
+    int64_t first, last;           /* OFFSET: the first position; else the range of the ids */
+    int64_t id_offset;             /* added to the ids by the call */
+    const rosace_device_class *as; /* divide the work as this class does; NULL: as the device's own, in one call */
 } rope_case;
 
-static const rope_case plain_case = {.desc = {.struct_size = sizeof(rosace_rope_desc), .head_dim = 64, .theta = 10000.0,
-                                              .scaling = {.factor = 1.0}},
-                                     .batch = 1, .seq = 5, .heads = 2, .kv_heads = 1, .q_out_layout = -1, .k_out_layout = -1};
+static const rope_case plain_case = {
+    .desc = {.struct_size = sizeof(rosace_rope_desc), .head_dim = 64, .theta = 10000.0, .scaling = {.factor = 1.0}},
+    .batch = 1,
+    .seq = 5,
+    .heads = 2,
+    .kv_heads = 1,
+    .q_out_layout = -1,
+    .k_out_layout = -1};
 
 /* Inputs are within [-1, 1): two products with a cos and a sin that are within 1e-7, and three roundings, times the
  * attention factor. */
-static harness_tolerance tolerance_for(const rosace_rope_desc *desc)
-{
+static harness_tolerance tolerance_for(const rosace_rope_desc *desc) {
     double factor = 1.0;
     harness_ok(rosace_rope_frequencies(desc, NULL, &factor));
     return (harness_tolerance){.absolute = 4e-7 * factor};
 }
 
-static void name_case(const rope_case *c)
-{
-    harness_case("%s batch %zu seq %zu heads %zu:%zu head_dim %zu rotary_dim %zu theta %g scaling %d%s%s, q %s -> %s, k %s -> "
-                 "%s, %s %lld..%lld",
-                 c->desc.dtype == ROSACE_F16 ? "f16" : "f32", c->batch, c->seq, c->heads, c->kv_heads, c->desc.head_dim,
-                 c->desc.rotary_dim, c->desc.theta, (int)c->desc.scaling.kind, c->desc.interleaved ? " interleaved" : "",
-                 c->desc.inverse ? " inverse" : "", harness_layout_name(c->q_layout),
-                 c->q_out_layout < 0 ? "itself" : harness_layout_name(c->q_out_layout), harness_layout_name(c->k_layout),
-                 c->k_out_layout < 0 ? "itself" : harness_layout_name(c->k_out_layout), position_names[c->positions],
-                 (long long)c->first, (long long)c->last);
+static void name_case(const rope_case *c) {
+    harness_case(
+        "%s batch %zu seq %zu heads %zu:%zu head_dim %zu rotary_dim %zu theta %g scaling %d%s%s, q %s -> %s, k %s -> "
+        "%s, %s %lld..%lld",
+        c->desc.dtype == ROSACE_F16 ? "f16" : "f32", c->batch, c->seq, c->heads, c->kv_heads, c->desc.head_dim,
+        c->desc.rotary_dim, c->desc.theta, (int)c->desc.scaling.kind, c->desc.interleaved ? " interleaved" : "",
+        c->desc.inverse ? " inverse" : "", harness_layout_name(c->q_layout),
+        c->q_out_layout < 0 ? "itself" : harness_layout_name(c->q_out_layout), harness_layout_name(c->k_layout),
+        c->k_out_layout < 0 ? "itself" : harness_layout_name(c->k_out_layout), position_names[c->positions],
+        (long long)c->first, (long long)c->last);
 }
 
 /* Positions of the reference [batch*seq], and the same for the call. */
-static int32_t *make_positions(const rope_case *c, rosace_positions *call)
-{
+static int32_t *make_positions(const rope_case *c, rosace_positions *call) {
     int32_t *positions = harness_alloc(c->batch * c->seq, sizeof *positions);
     *call = (rosace_positions){.seq_stride = 1};
     if (c->positions == OFFSET) {
         call->offset = c->first;
-        for (size_t i = 0; i < c->batch * c->seq; i++) positions[i] = (int32_t)(c->first + (int64_t)(i % c->seq));
+        for (size_t i = 0; i < c->batch * c->seq; i++)
+            positions[i] = (int32_t)(c->first + (int64_t)(i % c->seq));
         return positions;
     }
     /* Every third element is an id, so that strides count; rows are packed behind one another. */
     const size_t rows = c->positions == IDS ? c->batch : 1;
     int32_t *ids = harness_alloc(3 * rows * c->seq, sizeof *ids);
-    for (size_t i = 0; i < rows * c->seq; i++) ids[3 * i] = (int32_t)harness_random_integer(c->first, c->last);
+    for (size_t i = 0; i < rows * c->seq; i++)
+        ids[3 * i] = (int32_t)harness_random_integer(c->first, c->last);
     for (size_t i = 0; i < c->batch * c->seq; i++)
         positions[i] = (int32_t)(ids[3 * (i % (rows * c->seq))] + c->id_offset);
     call->offset = c->id_offset;
@@ -72,8 +77,7 @@ static int32_t *make_positions(const rope_case *c, rosace_positions *call)
     return positions;
 }
 
-static void run(const rope_case *c, const char *op)
-{
+static void run(const rope_case *c, const char *op) {
     name_case(c);
     const rosace_dtype dtype = c->desc.dtype;
     const size_t heads[2] = {c->heads, c->kv_heads};
@@ -111,8 +115,7 @@ static void run(const rope_case *c, const char *op)
     }
 }
 
-START_TEST(rotates_every_layout_in_place_and_out_of_place)
-{
+START_TEST(rotates_every_layout_in_place_and_out_of_place) {
     for (int layout = 0; layout < HARNESS_LAYOUTS; layout++)
         for (int n = 0; n < 8; n++) {
             rope_case c = plain_case;
@@ -133,12 +136,11 @@ START_TEST(rotates_every_layout_in_place_and_out_of_place)
 }
 END_TEST
 
-START_TEST(rotates_awkward_sizes)
-{
+START_TEST(rotates_awkward_sizes) {
     static const struct {
         size_t head_dim, rotary_dim;
-    } sizes[] = {{2, 0}, {6, 2}, {10, 10}, {22, 10}, {64, 10}, {80, 0}, {80, 32}, {96, 0}, {112, 0}, {112, 56},
-                 {128, 0}, {130, 126}, {256, 64}, {1024, 0}, {1022, 0}};
+    } sizes[] = {{2, 0},   {6, 2},    {10, 10}, {22, 10},   {64, 10},  {80, 0},   {80, 32}, {96, 0},
+                 {112, 0}, {112, 56}, {128, 0}, {130, 126}, {256, 64}, {1024, 0}, {1022, 0}};
     for (size_t n = 0; n < sizeof sizes / sizeof sizes[0]; n++)
         for (int kind = 0; kind < 4; kind++) {
             rope_case c = plain_case;
@@ -153,8 +155,7 @@ START_TEST(rotates_awkward_sizes)
 }
 END_TEST
 
-START_TEST(rotates_grouped_heads_and_one_tensor_alone)
-{
+START_TEST(rotates_grouped_heads_and_one_tensor_alone) {
     static const size_t heads[][2] = {{8, 1}, {32, 4}, {1, 0}, {0, 3}, {40, 0}, {5, 7}};
     for (size_t n = 0; n < sizeof heads / sizeof heads[0]; n++)
         for (size_t seq = 1; seq <= 9; seq += 4) {
@@ -168,8 +169,7 @@ START_TEST(rotates_grouped_heads_and_one_tensor_alone)
 }
 END_TEST
 
-START_TEST(rotates_long_sequences)
-{
+START_TEST(rotates_long_sequences) {
     if (harness_small()) harness_skip("long sequences take too long here");
     rope_case c = plain_case;
     c.desc.head_dim = 16;
@@ -185,9 +185,9 @@ START_TEST(rotates_long_sequences)
 }
 END_TEST
 
-START_TEST(rotates_at_any_position)
-{
-    static const int64_t firsts[] = {0, 1, -3, 4095, -70000, 1 << 20, (1 << 20) + 12345, -(1 << 24), INT32_MAX - 4, INT32_MIN};
+START_TEST(rotates_at_any_position) {
+    static const int64_t firsts[] = {
+        0, 1, -3, 4095, -70000, 1 << 20, (1 << 20) + 12345, -(1 << 24), INT32_MAX - 4, INT32_MIN};
     for (size_t n = 0; n < sizeof firsts / sizeof firsts[0]; n++)
         for (int inverse = 0; inverse < 2; inverse++) {
             rope_case c = plain_case;
@@ -213,8 +213,7 @@ START_TEST(rotates_at_any_position)
 }
 END_TEST
 
-START_TEST(rotates_with_every_scaling)
-{
+START_TEST(rotates_with_every_scaling) {
     for (int kind = ROSACE_ROPE_SCALING_NONE; kind <= ROSACE_ROPE_SCALING_LLAMA3; kind++)
         for (int inverse = 0; inverse < 2; inverse++) {
             rope_case c = plain_case;
@@ -231,8 +230,7 @@ START_TEST(rotates_with_every_scaling)
 }
 END_TEST
 
-START_TEST(rotates_random_cases)
-{
+START_TEST(rotates_random_cases) {
     static const size_t dims[] = {16, 32, 64, 80, 96, 112, 128, 40};
     for (int n = 0; n < (harness_small() ? 6 : 60); n++) {
         rope_case c = plain_case;
@@ -258,11 +256,11 @@ START_TEST(rotates_random_cases)
 }
 END_TEST
 
-START_TEST(rotates_packed_qkv_in_place)
-{
+START_TEST(rotates_packed_qkv_in_place) {
     const size_t batch = 2, seq = 5, heads = 4, kv_heads = 2, dim = 32;
     for (int dtype = ROSACE_F32; dtype <= ROSACE_F16; dtype++) {
-        double *q = harness_random(batch * seq * heads * dim, dtype), *k = harness_random(batch * seq * kv_heads * dim, dtype);
+        double *q = harness_random(batch * seq * heads * dim, dtype),
+               *k = harness_random(batch * seq * kv_heads * dim, dtype);
         double *v = harness_random(batch * seq * kv_heads * dim, dtype);
         rosace_tensor qkv[3];
         harness_packed_qkv(dtype, batch, seq, heads, kv_heads, dim, q, k, v, qkv);
@@ -287,8 +285,7 @@ START_TEST(rotates_packed_qkv_in_place)
 }
 END_TEST
 
-START_TEST(rotates_as_every_class_of_device)
-{
+START_TEST(rotates_as_every_class_of_device) {
     static const rosace_device_class classes[] = {ROSACE_DEVICE_CPU, ROSACE_DEVICE_INTEGRATED, ROSACE_DEVICE_DISCRETE,
                                                   ROSACE_DEVICE_OTHER};
     static const struct {
@@ -314,6 +311,7 @@ START_TEST(rotates_as_every_class_of_device)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("rope", rotates_as_every_class_of_device, rotates_every_layout_in_place_and_out_of_place, rotates_awkward_sizes,
-                     rotates_grouped_heads_and_one_tensor_alone, rotates_long_sequences, rotates_at_any_position,
-                     rotates_with_every_scaling, rotates_random_cases, rotates_packed_qkv_in_place)
+HARNESS_DEVICE_SUITE("rope", rotates_as_every_class_of_device, rotates_every_layout_in_place_and_out_of_place,
+                     rotates_awkward_sizes, rotates_grouped_heads_and_one_tensor_alone, rotates_long_sequences,
+                     rotates_at_any_position, rotates_with_every_scaling, rotates_random_cases,
+                     rotates_packed_qkv_in_place)

@@ -21,9 +21,10 @@ typedef struct call {
     const cl_event *wait;
 } call;
 
-static void make_call(call *c)
-{
-    *c = (call){.context = harness_context(), .queue = harness_queue(), .desc = ROSACE_ROPE_DESC_DEFAULT,
+static void make_call(call *c) {
+    *c = (call){.context = harness_context(),
+                .queue = harness_queue(),
+                .desc = ROSACE_ROPE_DESC_DEFAULT,
                 .args = ROSACE_ROPE_ARGS_DEFAULT};
     c->desc.head_dim = DIM;
     c->desc_given = &c->desc;
@@ -49,7 +50,7 @@ static void make_call(call *c)
         const rosace_tensor q_out = c.q_out, k_out = c.k_out, q = c.q, k = c.k;                                        \
         harness_case("%s", #statement);                                                                                \
         statement;                                                                                                     \
-        harness_refused(rosace_rope(c.context, c.queue, c.desc_given, c.args_given, c.num_wait, c.wait, event), event,  \
+        harness_refused(rosace_rope(c.context, c.queue, c.desc_given, c.args_given, c.num_wait, c.wait, event), event, \
                         &q_out, status, substring);                                                                    \
         harness_check_untouched(&k_out);                                                                               \
         harness_check_untouched(&q);                                                                                   \
@@ -57,8 +58,7 @@ static void make_call(call *c)
     } while (0)
 #define INVALID(statement, substring) REFUSED(statement, ROSACE_INVALID_ARGUMENT, substring)
 
-START_TEST(pointers_and_sizes_are_checked)
-{
+START_TEST(pointers_and_sizes_are_checked) {
     INVALID(c.context = NULL, "context");
     INVALID(c.queue = NULL, "queue");
     INVALID(c.desc_given = NULL, "desc");
@@ -76,18 +76,19 @@ START_TEST(pointers_and_sizes_are_checked)
     INVALID(c.num_wait = 1, "wait");
     rosace_rope_plan *plan = (rosace_rope_plan *)1;
     const rosace_rope_desc desc = {.struct_size = sizeof desc};
-    harness_expect_status(rosace_rope_plan_create(harness_context(), &desc, &plan), ROSACE_INVALID_ARGUMENT, "head_dim = 0");
+    harness_expect_status(rosace_rope_plan_create(harness_context(), &desc, &plan), ROSACE_INVALID_ARGUMENT,
+                          "head_dim = 0");
     ck_assert_ptr_null(plan);
     harness_expect_status(rosace_rope_plan_create(harness_context(), &desc, NULL), ROSACE_INVALID_ARGUMENT, "out");
     harness_expect_status(rosace_rope_plan_create(NULL, &desc, &plan), ROSACE_INVALID_ARGUMENT, "context");
     harness_expect_status(rosace_rope_plan_create(harness_context(), NULL, &plan), ROSACE_INVALID_ARGUMENT, "desc");
     rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
-    harness_expect_status(rosace_rope_enqueue(NULL, harness_queue(), &args, 0, NULL, NULL), ROSACE_INVALID_ARGUMENT, "plan");
+    harness_expect_status(rosace_rope_enqueue(NULL, harness_queue(), &args, 0, NULL, NULL), ROSACE_INVALID_ARGUMENT,
+                          "plan");
 }
 END_TEST
 
-START_TEST(tensors_are_checked)
-{
+START_TEST(tensors_are_checked) {
     INVALID(c.q.mem = NULL, "q");
     INVALID(c.k_out.mem = NULL, "k_out");
     INVALID(c.q.dtype = ROSACE_F16, "q.dtype");
@@ -108,8 +109,7 @@ START_TEST(tensors_are_checked)
 }
 END_TEST
 
-START_TEST(overlaps_are_checked)
-{
+START_TEST(overlaps_are_checked) {
     INVALID((c.k_out.mem = c.q_out.mem, c.k_out.offset = c.q_out.offset), "q_out");
     INVALID((c.q_out = c.q, c.q_out.stride[1] = c.q.stride[2], c.q_out.stride[2] = SEQ * DIM), "q_out");
     INVALID((c.k_out = c.q, c.k_out.shape[2] = KV_HEADS), "k_out");
@@ -119,9 +119,9 @@ START_TEST(overlaps_are_checked)
 }
 END_TEST
 
-START_TEST(positions_are_checked)
-{
-    INVALID((c.args.positions.ids = NULL, c.args.positions.offset = (int64_t)INT32_MAX - SEQ + 2), "positions.offset = 2147483643");
+START_TEST(positions_are_checked) {
+    INVALID((c.args.positions.ids = NULL, c.args.positions.offset = (int64_t)INT32_MAX - SEQ + 2),
+            "positions.offset = 2147483643");
     INVALID((c.args.positions.ids = NULL, c.args.positions.offset = (int64_t)INT32_MIN - 1), "positions.offset");
     INVALID((c.args.positions.ids = NULL, c.args.positions.offset = INT64_MAX), "positions.offset");
     INVALID((c.args.positions.ids = NULL, c.args.positions.offset = INT64_MIN), "positions.offset");
@@ -136,8 +136,7 @@ START_TEST(positions_are_checked)
 }
 END_TEST
 
-START_TEST(the_valid_call_passes)
-{
+START_TEST(the_valid_call_passes) {
     call c;
     make_call(&c);
     cl_event event;

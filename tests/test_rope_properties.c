@@ -9,16 +9,15 @@
 
 enum { DIM = 64, PAIRS = DIM / 2 };
 
-static rosace_rope_desc plain(void)
-{
+static rosace_rope_desc plain(void) {
     rosace_rope_desc desc = ROSACE_ROPE_DESC_DEFAULT;
     desc.head_dim = DIM;
     return desc;
 }
 
 /* x [seq, heads, DIM] rotated on the device at the given positions. */
-static double *rotated(const rosace_rope_desc *desc, size_t seq, size_t heads, const double *x, const int32_t *positions)
-{
+static double *rotated(const rosace_rope_desc *desc, size_t seq, size_t heads, const double *x,
+                       const int32_t *positions) {
     rosace_tensor q = harness_tensor(HARNESS_BSHD, desc->dtype, 1, seq, heads, DIM, x);
     rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
     args.q = &q;
@@ -27,19 +26,19 @@ static double *rotated(const rosace_rope_desc *desc, size_t seq, size_t heads, c
     return harness_download(&q);
 }
 
-static int32_t *random_positions(size_t count, int64_t first, int64_t last)
-{
+static int32_t *random_positions(size_t count, int64_t first, int64_t last) {
     int32_t *positions = harness_alloc(count, sizeof *positions);
-    for (size_t i = 0; i < count; i++) positions[i] = (int32_t)harness_random_integer(first, last);
+    for (size_t i = 0; i < count; i++)
+        positions[i] = (int32_t)harness_random_integer(first, last);
     return positions;
 }
 
-/* ---- Angles ------------------------------------------------------------------------------------------------------------ */
+/* ---- Angles
+ * ------------------------------------------------------------------------------------------------------------ */
 
 /* A vector (1, 0) per pair becomes (cos, sin) itself, which is compared with long double, at positions from `first` to
  * `last`, their ends included. */
-static void compare_angles(const char *op, rosace_rope_desc desc, int64_t first, int64_t last)
-{
+static void compare_angles(const char *op, rosace_rope_desc desc, int64_t first, int64_t last) {
     const size_t seq = harness_small() ? 40 : 4000;
     double *x = harness_zeros(seq * DIM), *expected = harness_zeros(seq * DIM), frequencies[PAIRS];
     int32_t *positions = random_positions(seq, first, last);
@@ -64,8 +63,7 @@ static void compare_angles(const char *op, rosace_rope_desc desc, int64_t first,
     harness_check(op, &q, expected, (harness_tolerance){.absolute = 6e-8});
 }
 
-START_TEST(angles_are_exact_at_every_position)
-{
+START_TEST(angles_are_exact_at_every_position) {
     if (LDBL_MANT_DIG < 64) harness_skip("long double has no more digits than double here");
     for (int kind = 0; kind < 4; kind++) {
         rosace_rope_desc desc = plain();
@@ -79,8 +77,7 @@ START_TEST(angles_are_exact_at_every_position)
 }
 END_TEST
 
-START_TEST(small_angles_keep_their_digits)
-{
+START_TEST(small_angles_keep_their_digits) {
     if (LDBL_MANT_DIG < 64) harness_skip("long double has no more digits than double here");
     /* At positions near 0 the sines of the low frequencies are tiny, but no less exact for that. */
     rosace_rope_desc desc = plain();
@@ -98,14 +95,15 @@ START_TEST(small_angles_keep_their_digits)
         }
     }
     double *got = rotated(&desc, seq, 1, x, positions);
-    harness_check_values("small cos, sin", ROSACE_F32, seq * DIM, got, expected, (harness_tolerance){.relative = 2.5e-7});
+    harness_check_values("small cos, sin", ROSACE_F32, seq * DIM, got, expected,
+                         (harness_tolerance){.relative = 2.5e-7});
 }
 END_TEST
 
-/* ---- Properties ---------------------------------------------------------------------------------------------------------- */
+/* ---- Properties
+ * ---------------------------------------------------------------------------------------------------------- */
 
-START_TEST(norms_are_kept)
-{
+START_TEST(norms_are_kept) {
     for (int interleaved = 0; interleaved < 2; interleaved++) {
         rosace_rope_desc desc = plain();
         desc.interleaved = interleaved;
@@ -124,8 +122,7 @@ START_TEST(norms_are_kept)
 }
 END_TEST
 
-START_TEST(scores_depend_on_the_distance_alone)
-{
+START_TEST(scores_depend_on_the_distance_alone) {
     static const int32_t shifts[] = {1, 1000, 1 << 16, 1 << 20, -(1 << 20), 1 << 30};
     const rosace_rope_desc desc = plain();
     const size_t seq = 24;
@@ -134,7 +131,8 @@ START_TEST(scores_depend_on_the_distance_alone)
     const double *q0 = rotated(&desc, seq, 1, q, at), *k0 = rotated(&desc, seq, 1, k, at);
     for (size_t n = 0; n < sizeof shifts / sizeof shifts[0]; n++) {
         harness_case("shift %d", (int)shifts[n]);
-        for (size_t s = 0; s < seq; s++) shifted[s] = at[s] + shifts[n];
+        for (size_t s = 0; s < seq; s++)
+            shifted[s] = at[s] + shifts[n];
         const double *q1 = rotated(&desc, seq, 1, q, shifted), *k1 = rotated(&desc, seq, 1, k, shifted);
         double *before = harness_zeros(seq * seq), *after = harness_zeros(seq * seq);
         for (size_t i = 0; i < seq; i++)
@@ -143,21 +141,24 @@ START_TEST(scores_depend_on_the_distance_alone)
                     before[i * seq + j] += q0[i * DIM + d] * k0[j * DIM + d];
                     after[i * seq + j] += q1[i * DIM + d] * k1[j * DIM + d];
                 }
-        /* DIM products of numbers within sqrt(2), each off by at most 2e-7, add up to 7e-5 at worst, to a few 1e-6 in fact */
-        harness_check_values("q k shifted", ROSACE_F32, seq * seq, after, before, (harness_tolerance){.absolute = 4e-6});
+        /* DIM products of numbers within sqrt(2), each off by at most 2e-7, add up to 7e-5 at worst, to a few 1e-6 in
+         * fact */
+        harness_check_values("q k shifted", ROSACE_F32, seq * seq, after, before,
+                             (harness_tolerance){.absolute = 4e-6});
     }
 }
 END_TEST
 
-START_TEST(inverse_undoes_forward)
-{
+START_TEST(inverse_undoes_forward) {
     for (int dtype = ROSACE_F32; dtype <= ROSACE_F16; dtype++) {
         rosace_rope_desc desc = plain();
         desc.dtype = dtype;
         const size_t seq = 30;
         double *x = harness_random(seq * 2 * DIM, dtype);
-        int32_t *positions = random_positions(seq, INT32_MIN + 1, INT32_MAX), *negative = harness_alloc(seq, sizeof *negative);
-        for (size_t s = 0; s < seq; s++) negative[s] = -positions[s];
+        int32_t *positions = random_positions(seq, INT32_MIN + 1, INT32_MAX),
+                *negative = harness_alloc(seq, sizeof *negative);
+        for (size_t s = 0; s < seq; s++)
+            negative[s] = -positions[s];
         const double *forward = rotated(&desc, seq, 2, x, positions);
         const double *backward = rotated(&desc, seq, 2, forward, negative);
         desc.inverse = true;
@@ -171,8 +172,7 @@ START_TEST(inverse_undoes_forward)
 END_TEST
 
 /* The transpose of x -> c R x is y -> c R^-1 y: <R x, y> = <x, R' y>, with the attention factor on both sides. */
-START_TEST(inverse_is_the_backward_pass)
-{
+START_TEST(inverse_is_the_backward_pass) {
     rosace_rope_desc desc = plain();
     desc.scaling.kind = ROSACE_ROPE_SCALING_YARN;
     desc.scaling.factor = 8.0;
@@ -194,8 +194,7 @@ START_TEST(inverse_is_the_backward_pass)
 }
 END_TEST
 
-START_TEST(layouts_of_pairs_agree_under_permutation)
-{
+START_TEST(layouts_of_pairs_agree_under_permutation) {
     rosace_rope_desc desc = plain();
     const size_t seq = 40;
     double *x = harness_random(seq * DIM, ROSACE_F32), *permuted = harness_zeros(seq * DIM);
@@ -214,19 +213,21 @@ START_TEST(layouts_of_pairs_agree_under_permutation)
             back[s * DIM + i] = interleaved[s * DIM + 2 * i];
             back[s * DIM + i + PAIRS] = interleaved[s * DIM + 2 * i + 1];
         }
-    harness_check_values("layouts of pairs", ROSACE_F32, seq * DIM, back, half_split, (harness_tolerance){.absolute = 1.2e-7});
+    harness_check_values("layouts of pairs", ROSACE_F32, seq * DIM, back, half_split,
+                         (harness_tolerance){.absolute = 1.2e-7});
 }
 END_TEST
 
-/* ---- The call ------------------------------------------------------------------------------------------------------------ */
+/* ---- The call
+ * ------------------------------------------------------------------------------------------------------------ */
 
-START_TEST(the_same_numbers_come_by_every_way)
-{
+START_TEST(the_same_numbers_come_by_every_way) {
     const size_t seq = 37, heads = 3;
     rosace_rope_desc desc = plain();
     double *x = harness_random(seq * heads * DIM, ROSACE_F32);
     int32_t *positions = harness_alloc(seq, sizeof *positions);
-    for (size_t s = 0; s < seq; s++) positions[s] = (int32_t)s + 77;
+    for (size_t s = 0; s < seq; s++)
+        positions[s] = (int32_t)s + 77;
     const double *expected = rotated(&desc, seq, heads, x, positions);
     const harness_tolerance exact = {0};
 
@@ -257,8 +258,7 @@ START_TEST(the_same_numbers_come_by_every_way)
 }
 END_TEST
 
-START_TEST(calls_follow_events)
-{
+START_TEST(calls_follow_events) {
     cl_command_queue queue = harness_queue_out_of_order();
     if (!queue) harness_skip("the device has no out-of-order queue");
     const size_t seq = 64;
@@ -279,6 +279,7 @@ START_TEST(calls_follow_events)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("rope_properties", angles_are_exact_at_every_position, small_angles_keep_their_digits, norms_are_kept,
-                     scores_depend_on_the_distance_alone, inverse_undoes_forward, inverse_is_the_backward_pass,
-                     layouts_of_pairs_agree_under_permutation, the_same_numbers_come_by_every_way, calls_follow_events)
+HARNESS_DEVICE_SUITE("rope_properties", angles_are_exact_at_every_position, small_angles_keep_their_digits,
+                     norms_are_kept, scores_depend_on_the_distance_alone, inverse_undoes_forward,
+                     inverse_is_the_backward_pass, layouts_of_pairs_agree_under_permutation,
+                     the_same_numbers_come_by_every_way, calls_follow_events)

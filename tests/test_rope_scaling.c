@@ -15,8 +15,7 @@ static const char *const kind_names[] = {"none", "linear", "ntk", "dynamic", "ya
 enum { KINDS = sizeof kind_names / sizeof kind_names[0] };
 
 /* A descriptor that is valid for every kind. */
-static rosace_rope_desc valid(rosace_rope_scaling_kind kind)
-{
+static rosace_rope_desc valid(rosace_rope_scaling_kind kind) {
     rosace_rope_desc desc = ROSACE_ROPE_DESC_DEFAULT;
     desc.head_dim = 64;
     desc.scaling.kind = kind;
@@ -26,19 +25,18 @@ static rosace_rope_desc valid(rosace_rope_scaling_kind kind)
     return desc;
 }
 
-static void compare_with_reference(const rosace_rope_desc *desc)
-{
+static void compare_with_reference(const rosace_rope_desc *desc) {
     const size_t pairs = (desc->rotary_dim ? desc->rotary_dim : desc->head_dim) / 2;
     double *got = harness_zeros(pairs + 1), *expected = harness_zeros(pairs + 1);
     harness_ok(rosace_rope_frequencies(desc, got, &got[pairs]));
     ref_rope_frequencies(desc, expected, &expected[pairs]);
-    harness_check_values("rope_frequencies", ROSACE_F32, pairs + 1, got, expected, (harness_tolerance){.relative = 1e-13});
+    harness_check_values("rope_frequencies", ROSACE_F32, pairs + 1, got, expected,
+                         (harness_tolerance){.relative = 1e-13});
     for (size_t i = 0; i <= pairs; i++) /* the check above allows for fp32 storage, which there is none of here */
         ck_assert_double_le(fabs(got[i] - expected[i]), 1e-12 * expected[i]);
 }
 
-START_TEST(frequencies_are_those_of_the_reference)
-{
+START_TEST(frequencies_are_those_of_the_reference) {
     for (int kind = 0; kind < KINDS; kind++)
         for (int n = 0; n < 40; n++) {
             rosace_rope_desc desc = valid(kind);
@@ -57,14 +55,14 @@ START_TEST(frequencies_are_those_of_the_reference)
             desc.scaling.low_freq_factor = harness_random_real(0.5, 2.0);
             desc.scaling.high_freq_factor = harness_random_real(3.0, 8.0);
             harness_case("%s head_dim %zu rotary_dim %zu theta %g factor %g L %lld", kind_names[kind], desc.head_dim,
-                         desc.rotary_dim, desc.theta, desc.scaling.factor, (long long)desc.scaling.original_max_position);
+                         desc.rotary_dim, desc.theta, desc.scaling.factor,
+                         (long long)desc.scaling.original_max_position);
             compare_with_reference(&desc);
         }
 }
 END_TEST
 
-START_TEST(frequencies_are_those_of_transformers)
-{
+START_TEST(frequencies_are_those_of_transformers) {
     for (size_t n = 0; n < sizeof golden_rope / sizeof golden_rope[0]; n++) {
         const struct golden_rope_case *golden = &golden_rope[n];
         harness_case("golden %zu, kind %d", n, golden->scaling.kind);
@@ -76,13 +74,13 @@ START_TEST(frequencies_are_those_of_transformers)
         harness_ok(rosace_rope_frequencies(&desc, got, &factor));
         ck_assert_double_eq_tol(factor, golden->attention_factor, 1e-12);
         for (int i = 0; i < GOLDEN_ROPE_DIM / 2; i++) /* transformers computes them in fp32 */
-            ck_assert_double_le(fabs(got[i] - golden->frequencies[i]), 8 * (double)FLT_EPSILON * golden->frequencies[i]);
+            ck_assert_double_le(fabs(got[i] - golden->frequencies[i]),
+                                8 * (double)FLT_EPSILON * golden->frequencies[i]);
     }
 }
 END_TEST
 
-START_TEST(scalings_leave_short_contexts_alone)
-{
+START_TEST(scalings_leave_short_contexts_alone) {
     double plain[32], got[32], factor;
     rosace_rope_desc desc = valid(ROSACE_ROPE_SCALING_NONE);
     harness_ok(rosace_rope_frequencies(&desc, plain, NULL));
@@ -99,23 +97,23 @@ START_TEST(scalings_leave_short_contexts_alone)
         desc.scaling.seq_len = 0;
         harness_ok(rosace_rope_frequencies(&desc, got, &factor));
         ck_assert_double_eq(factor, 1.0);
-        for (int i = 0; i < 32; i++) ck_assert_double_eq_tol(got[i], plain[i], 1e-15);
+        for (int i = 0; i < 32; i++)
+            ck_assert_double_eq_tol(got[i], plain[i], 1e-15);
     }
     harness_ok(rosace_rope_frequencies(&desc, NULL, NULL));
 }
 END_TEST
 
-/* ---- 64-bit fractions of a turn -------------------------------------------------------------------------------------- */
+/* ---- 64-bit fractions of a turn
+ * -------------------------------------------------------------------------------------- */
 
-static uint64_t turns(double frequency)
-{
+static uint64_t turns(double frequency) {
     uint32_t words[2];
     rsc_turn_words(&frequency, 1, words);
     return (uint64_t)words[0] << 32 | words[1];
 }
 
-START_TEST(turns_are_rounded_from_the_exact_quotient)
-{
+START_TEST(turns_are_rounded_from_the_exact_quotient) {
     /* 2^64 / (2 pi), and the same for other frequencies, by an arbitrary-precision program */
     static const struct {
         double frequency;
@@ -147,7 +145,8 @@ START_TEST(turns_are_rounded_from_the_exact_quotient)
 }
 END_TEST
 
-/* ---- Refusals ---------------------------------------------------------------------------------------------------------- */
+/* ---- Refusals
+ * ---------------------------------------------------------------------------------------------------------- */
 
 #define REFUSED(kind, statement, substring)                                                                            \
     do {                                                                                                               \
@@ -155,12 +154,12 @@ END_TEST
         harness_case("%s: %s", kind_names[kind], #statement);                                                          \
         statement;                                                                                                     \
         double frequencies[512], factor = 7.0;                                                                         \
-        harness_expect_status(rosace_rope_frequencies(&desc, frequencies, &factor), ROSACE_INVALID_ARGUMENT, substring); \
+        harness_expect_status(rosace_rope_frequencies(&desc, frequencies, &factor), ROSACE_INVALID_ARGUMENT,           \
+                              substring);                                                                              \
         ck_assert_double_eq(factor, 7.0);                                                                              \
     } while (0)
 
-START_TEST(descriptors_are_checked)
-{
+START_TEST(descriptors_are_checked) {
     harness_expect_status(rosace_rope_frequencies(NULL, NULL, NULL), ROSACE_INVALID_ARGUMENT, "desc");
     REFUSED(0, desc.struct_size = 0, "struct_size");
     REFUSED(0, desc.struct_size = sizeof desc + 8, "struct_size");
@@ -203,10 +202,10 @@ START_TEST(descriptors_are_checked)
 }
 END_TEST
 
-START_TEST(shorter_descriptors_get_defaults)
-{
+START_TEST(shorter_descriptors_get_defaults) {
     rosace_rope_desc desc = valid(ROSACE_ROPE_SCALING_YARN), checked;
-    memset((char *)&desc + offsetof(rosace_rope_desc, scaling), 0xee, sizeof desc - offsetof(rosace_rope_desc, scaling));
+    memset((char *)&desc + offsetof(rosace_rope_desc, scaling), 0xee,
+           sizeof desc - offsetof(rosace_rope_desc, scaling));
     desc.struct_size = offsetof(rosace_rope_desc, scaling);
     harness_ok(rsc_rope_check_desc(&desc, &checked));
     ck_assert_int_eq(checked.scaling.kind, ROSACE_ROPE_SCALING_NONE);
@@ -216,5 +215,5 @@ START_TEST(shorter_descriptors_get_defaults)
 END_TEST
 
 HARNESS_HOST_SUITE("rope_scaling", frequencies_are_those_of_the_reference, frequencies_are_those_of_transformers,
-                   scalings_leave_short_contexts_alone, turns_are_rounded_from_the_exact_quotient, descriptors_are_checked,
-                   shorter_descriptors_get_defaults)
+                   scalings_leave_short_contexts_alone, turns_are_rounded_from_the_exact_quotient,
+                   descriptors_are_checked, shorter_descriptors_get_defaults)

@@ -9,32 +9,39 @@
 #include <rosace/rope.h>
 
 /* x within [-1, 1): one sin within 1e-7 and two roundings of numbers below 1 + scale. */
-static harness_tolerance tolerance_for(double scale) { return (harness_tolerance){.absolute = 2.5e-7 * (1 + fabs(scale))}; }
+static harness_tolerance tolerance_for(double scale) {
+    return (harness_tolerance){.absolute = 2.5e-7 * (1 + fabs(scale))};
+}
 
-static void run(int layout, rosace_dtype dtype, size_t batch, size_t seq, size_t width, float scale, int64_t offset, bool ids)
-{
+static void run(int layout, rosace_dtype dtype, size_t batch, size_t seq, size_t width, float scale, int64_t offset,
+                bool ids) {
     harness_case("%s %s batch %zu seq %zu width %zu scale %g offset %lld%s", harness_layout_name(layout),
-                 dtype == ROSACE_F16 ? "f16" : "f32", batch, seq, width, (double)scale, (long long)offset, ids ? " ids" : "");
+                 dtype == ROSACE_F16 ? "f16" : "f32", batch, seq, width, (double)scale, (long long)offset,
+                 ids ? " ids" : "");
     double *values = harness_random(batch * seq * width, dtype);
     rosace_tensor x = harness_tensor(layout, dtype, batch, seq, 1, width, values);
     rosace_positions positions = {.offset = offset, .seq_stride = 1, .batch_stride = (ptrdiff_t)seq};
     int32_t *at = harness_alloc(batch * seq, sizeof *at);
-    for (size_t i = 0; i < batch * seq; i++) at[i] = (int32_t)(ids ? harness_random_integer(-100, 1 << 20) : (int64_t)(i % seq));
+    for (size_t i = 0; i < batch * seq; i++)
+        at[i] = (int32_t)(ids ? harness_random_integer(-100, 1 << 20) : (int64_t)(i % seq));
     if (ids) positions.ids = harness_int32(at, batch * seq, &positions.ids_offset);
-    for (size_t i = 0; i < batch * seq; i++) at[i] += (int32_t)offset;
+    for (size_t i = 0; i < batch * seq; i++)
+        at[i] += (int32_t)offset;
     harness_ok(rosace_sinusoidal_add(harness_context(), harness_queue(), &x, &positions, scale, 0, NULL, NULL));
     ref_sinusoidal_add(batch, seq, width, at, (double)scale, values);
     harness_check("sinusoidal_add", &x, values, tolerance_for((double)scale));
 }
 
-START_TEST(adds_what_the_reference_adds)
-{
+START_TEST(adds_what_the_reference_adds) {
     static const size_t widths[] = {2, 6, 10, 64, 90, 128, 250, 512};
     for (size_t n = 0; n < sizeof widths / sizeof widths[0]; n++)
         for (int layout = 0; layout < HARNESS_LAYOUTS; layout++) {
             const rosace_dtype dtype = (n + (size_t)layout) % 2 ? ROSACE_F16 : ROSACE_F32;
             run(layout, dtype, 1 + n % 3, n == 3 ? 1 : 4 + n, widths[n], layout % 2 ? 1.0f : -0.35f,
-                layout == 2 ? -1000 : layout == 3 ? 1 << 20 : 0, layout == 4);
+                layout == 2   ? -1000
+                : layout == 3 ? 1 << 20
+                              : 0,
+                layout == 4);
         }
     if (!harness_small()) {
         run(HARNESS_BSHD, ROSACE_F32, 2, 3001, 96, 1.0f, 0, false);
@@ -43,8 +50,7 @@ START_TEST(adds_what_the_reference_adds)
 }
 END_TEST
 
-START_TEST(adds_as_every_class_of_device)
-{
+START_TEST(adds_as_every_class_of_device) {
     static const rosace_device_class classes[] = {ROSACE_DEVICE_CPU, ROSACE_DEVICE_INTEGRATED, ROSACE_DEVICE_DISCRETE,
                                                   ROSACE_DEVICE_OTHER};
     static const size_t widths[] = {10, 96, 264};
@@ -55,10 +61,12 @@ START_TEST(adds_as_every_class_of_device)
             harness_case("class %d width %zu", (int)classes[n], widths[m]);
             double *values = harness_random(count, dtype);
             int32_t *at = harness_alloc(2 * seq, sizeof *at);
-            for (size_t i = 0; i < 2 * seq; i++) at[i] = (int32_t)(i % seq) - 3;
+            for (size_t i = 0; i < 2 * seq; i++)
+                at[i] = (int32_t)(i % seq) - 3;
             rosace_tensor x = harness_tensor(HARNESS_GAPS, dtype, 2, seq, 1, widths[m], values);
             const rosace_positions positions = {.offset = -3, .seq_stride = 1};
-            harness_ok(rsc_sinusoidal_add_as(harness_context(), harness_queue(), &x, &positions, 1.0f, classes[n], 0, NULL, NULL));
+            harness_ok(rsc_sinusoidal_add_as(harness_context(), harness_queue(), &x, &positions, 1.0f, classes[n], 0,
+                                             NULL, NULL));
             ref_sinusoidal_add(2, seq, widths[m], at, 1.0, values);
             harness_check("sinusoidal_add", &x, values, tolerance_for(1.0));
         }
@@ -69,19 +77,19 @@ END_TEST
     do {                                                                                                               \
         rosace_context *context = harness_context();                                                                   \
         cl_command_queue queue = harness_queue();                                                                      \
-        rosace_tensor x = harness_tensor(HARNESS_GAPS, ROSACE_F32, 2, 5, 1, 32, harness_random(2 * 5 * 32, ROSACE_F32)); \
+        rosace_tensor x =                                                                                              \
+            harness_tensor(HARNESS_GAPS, ROSACE_F32, 2, 5, 1, 32, harness_random(2 * 5 * 32, ROSACE_F32));             \
         const rosace_tensor whole = x, *given = &x;                                                                    \
         rosace_positions positions = {.seq_stride = 1}, *places = &positions;                                          \
         float scale = 1.0f;                                                                                            \
         cl_uint num_wait = 0;                                                                                          \
         harness_case("%s", #statement);                                                                                \
         statement;                                                                                                     \
-        harness_refused(rosace_sinusoidal_add(context, queue, given, places, scale, num_wait, NULL, event), event, &whole, \
-                        ROSACE_INVALID_ARGUMENT, substring);                                                           \
+        harness_refused(rosace_sinusoidal_add(context, queue, given, places, scale, num_wait, NULL, event), event,     \
+                        &whole, ROSACE_INVALID_ARGUMENT, substring);                                                   \
     } while (0)
 
-START_TEST(arguments_are_checked)
-{
+START_TEST(arguments_are_checked) {
     INVALID(context = NULL, "context");
     INVALID(queue = NULL, "queue");
     INVALID(given = NULL, "x = NULL");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Arguments of the kernels in rope.cl and sinusoidal.cl, as both compilers see them: fixed-width members in an order that
- * leaves no padding. Offsets and strides are in elements. */
+ * Arguments of the kernels in rope.cl and sinusoidal.cl, as both compilers see them: fixed-width members in an order
+ * that leaves no padding. Offsets and strides are in elements. */
 #ifndef ROSACE_CL_SHARED_ROPE_ARGS
 #define ROSACE_CL_SHARED_ROPE_ARGS
 
@@ -21,13 +21,13 @@ typedef struct rope_place {
 typedef struct rope_args {
     rope_view in[2], out[2]; /* q and k */
     rope_place place;
-    RSC_I32 heads[2];        /* 0: that tensor is absent */
-    RSC_U32 copy_rest[2];    /* 1: elements from ROTARY_DIM on are to be copied */
+    RSC_I32 heads[2];     /* 0: that tensor is absent */
+    RSC_U32 copy_rest[2]; /* 1: elements from ROTARY_DIM on are to be copied */
     RSC_U32 seq;
-    RSC_U32 rows;            /* consecutive tokens per work-item */
+    RSC_U32 rows; /* consecutive tokens per work-item */
     RSC_I32 heads_per_item;
-    float scale;             /* of cos */
-    float sine_scale;        /* of sin at positive positions */
+    float scale;      /* of cos */
+    float sine_scale; /* of sin at positive positions */
     RSC_U32 reserved;
 } rope_args;
 
@@ -35,14 +35,14 @@ typedef struct sinusoidal_args {
     RSC_I64 offset, batch_stride, seq_stride; /* of x */
     rope_place place;
     RSC_U32 seq;
-    RSC_U32 pairs;           /* width / 2 */
+    RSC_U32 pairs; /* width / 2 */
     RSC_U32 rows;
-    RSC_U32 lanes;           /* work-items that share a token */
+    RSC_U32 lanes; /* work-items that share a token */
     float scale;
     RSC_U32 reserved;
 } sinusoidal_args;
 
-/* A size that differs between the compilers makes this array's length negative, which stops the build of either side. */
+/* A size that is not as written here makes an array's length negative, which stops the build of either side. */
 typedef char rsc_rope_args_size[sizeof(rope_args) == 4 * 32 + 32 + 40 ? 1 : -1];
 typedef char rsc_sinusoidal_args_size[sizeof(sinusoidal_args) == 24 + 32 + 24 ? 1 : -1];
 

@@ -22,10 +22,10 @@ struct rosace_rope_plan {
     cl_kernel kernel;
 };
 
-/* ---- Plan ------------------------------------------------------------------------------------------------------------- */
+/* ---- Plan
+ * ------------------------------------------------------------------------------------------------------------- */
 
-static rosace_status upload_frequencies(rosace_rope_plan *plan)
-{
+static rosace_status upload_frequencies(rosace_rope_plan *plan) {
     double frequencies[512], factor;
     uint32_t words[1024];
     const size_t pairs = plan->desc.rotary_dim / 2;
@@ -36,8 +36,7 @@ static rosace_status upload_frequencies(rosace_rope_plan *plan)
                              "rope frequencies", &plan->frequencies);
 }
 
-static rosace_status build_kernel(rosace_rope_plan *plan)
-{
+static rosace_status build_kernel(rosace_rope_plan *plan) {
     const rosace_rope_desc *desc = &plan->desc;
     const size_t pairs = desc->rotary_dim / 2;
     /* An interleaved pair is one access of two elements. */
@@ -56,17 +55,15 @@ static rosace_status build_kernel(rosace_rope_plan *plan)
     return rsc_kernel_create(plan->context, (const char *const[]){"rope.cl", NULL}, "rope", &options, &plan->kernel);
 }
 
-rosace_status rosace_rope_plan_create(rosace_context *context, const rosace_rope_desc *desc, rosace_rope_plan **out)
-{
+rosace_status rosace_rope_plan_create(rosace_context *context, const rosace_rope_desc *desc, rosace_rope_plan **out) {
     if (!out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "out = NULL: a place for the plan is needed");
     *out = NULL;
     if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context = NULL: a context is needed");
     return rsc_rope_plan_create_as(context, desc, rosace_context_device_info(context)->device_class, out);
 }
 
-rosace_status rsc_rope_plan_create_as(rosace_context *context, const rosace_rope_desc *desc, rosace_device_class device_class,
-                                      rosace_rope_plan **out)
-{
+rosace_status rsc_rope_plan_create_as(rosace_context *context, const rosace_rope_desc *desc,
+                                      rosace_device_class device_class, rosace_rope_plan **out) {
     rosace_rope_desc checked;
     rosace_status status = rsc_rope_check_desc(desc, &checked);
     if (status) return status;
@@ -88,8 +85,7 @@ fail:
     return status;
 }
 
-void rosace_rope_plan_destroy(rosace_rope_plan **plan)
-{
+void rosace_rope_plan_destroy(rosace_rope_plan **plan) {
     if (!plan || !*plan) return;
     if ((*plan)->kernel) clReleaseKernel((*plan)->kernel);
     if ((*plan)->frequencies) clReleaseMemObject((*plan)->frequencies);
@@ -97,15 +93,15 @@ void rosace_rope_plan_destroy(rosace_rope_plan **plan)
     *plan = NULL;
 }
 
-/* ---- Checks ----------------------------------------------------------------------------------------------------------- */
+/* ---- Checks
+ * ----------------------------------------------------------------------------------------------------------- */
 
 /* Tensors of a call by slot: q, k, q_out, k_out; an output that is its input is left out. */
 enum { Q, K, Q_OUT, K_OUT, TENSORS, MAX_HEADS = 1 << 28 };
 static const char *const tensor_names[TENSORS] = {"q", "k", "q_out", "k_out"};
 
 static rosace_status check_tensor(const rosace_rope_plan *plan, const rosace_rope_args *args, int slot,
-                                  const rosace_tensor *tensor, bool output, rsc_range *range)
-{
+                                  const rosace_tensor *tensor, bool output, rsc_range *range) {
     const char *name = tensor_names[slot];
     const rosace_status status = rsc_check_tensor(plan->context, name, tensor, plan->desc.dtype, output, range);
     if (status) return status;
@@ -113,25 +109,28 @@ static rosace_status check_tensor(const rosace_rope_plan *plan, const rosace_rop
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[3] = %zu: must be the plan's head_dim = %zu", name,
                         tensor->shape[3], plan->desc.head_dim);
     if (tensor->shape[1] > INT32_MAX)
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[1] = %zu: must be at most 2147483647", name, tensor->shape[1]);
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[1] = %zu: must be at most 2147483647", name,
+                        tensor->shape[1]);
     if (tensor->shape[2] > MAX_HEADS)
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[2] = %zu: must be at most %d", name, tensor->shape[2], MAX_HEADS);
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[2] = %zu: must be at most %d", name, tensor->shape[2],
+                        MAX_HEADS);
     if (slot >= Q_OUT) {
         const rosace_tensor *in = slot == Q_OUT ? args->q : args->k;
         if (memcmp(tensor->shape, in->shape, sizeof in->shape))
             return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape = [%zu, %zu, %zu, %zu]: must be that of %s", name,
-                            tensor->shape[0], tensor->shape[1], tensor->shape[2], tensor->shape[3], tensor_names[slot - Q_OUT]);
+                            tensor->shape[0], tensor->shape[1], tensor->shape[2], tensor->shape[3],
+                            tensor_names[slot - Q_OUT]);
     }
     return ROSACE_OK;
 }
 
-static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_args *args, rosace_rope_args *checked)
-{
+static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_args *args, rosace_rope_args *checked) {
     *checked = (rosace_rope_args)ROSACE_ROPE_ARGS_DEFAULT;
     rosace_status status = rsc_read_struct("rope args", args, checked, sizeof *checked);
     if (status) return status;
 
-    if (!checked->q && !checked->k) return rsc_fail(ROSACE_INVALID_ARGUMENT, "q = NULL and k = NULL: one of them is needed");
+    if (!checked->q && !checked->k)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "q = NULL and k = NULL: one of them is needed");
     if (!checked->q && checked->q_out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "q_out without q: must be NULL");
     if (!checked->k && checked->k_out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "k_out without k: must be NULL");
     if (checked->q_out && rsc_same_tensor(checked->q, checked->q_out)) checked->q_out = NULL;
@@ -147,18 +146,21 @@ static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_
     }
     const rosace_tensor *shape_of = checked->q ? checked->q : checked->k;
     if (checked->q && checked->k && memcmp(checked->q->shape, checked->k->shape, 2 * sizeof checked->q->shape[0]))
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "k.shape = [%zu, %zu, ...]: batch and seq must be those of q, [%zu, %zu, ...]",
+        return rsc_fail(ROSACE_INVALID_ARGUMENT,
+                        "k.shape = [%zu, %zu, ...]: batch and seq must be those of q, [%zu, %zu, ...]",
                         checked->k->shape[0], checked->k->shape[1], checked->q->shape[0], checked->q->shape[1]);
 
     rsc_range ids;
-    status = rsc_check_positions(plan->context, "positions", &checked->positions, shape_of->shape[0], shape_of->shape[1], &ids);
+    status = rsc_check_positions(plan->context, "positions", &checked->positions, shape_of->shape[0],
+                                 shape_of->shape[1], &ids);
     if (status) return status;
 
     for (int i = 0; i < TENSORS; i++) {
         if (!tensors[i] || !written[i]) continue;
         for (int j = 0; j < TENSORS; j++) {
             if (!tensors[j] || j == i || (written[j] && j < i)) continue;
-            status = rsc_check_disjoint_tensors(plan->context, tensor_names[i], tensors[i], tensor_names[j], tensors[j]);
+            status =
+                rsc_check_disjoint_tensors(plan->context, tensor_names[i], tensors[i], tensor_names[j], tensors[j]);
             if (status) return status;
         }
         if (!ids.parent) continue;
@@ -168,15 +170,14 @@ static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_
     return ROSACE_OK;
 }
 
-/* ---- Launch ----------------------------------------------------------------------------------------------------------- */
+/* ---- Launch
+ * ----------------------------------------------------------------------------------------------------------- */
 
-static rope_view view_of(const rosace_tensor *tensor)
-{
+static rope_view view_of(const rosace_tensor *tensor) {
     return (rope_view){(int64_t)tensor->offset, tensor->stride[0], tensor->stride[1], tensor->stride[2]};
 }
 
-rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const rosace_rope_args *checked_args)
-{
+rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const rosace_rope_args *checked_args) {
     const rosace_tensor *in[2] = {checked_args->q, checked_args->k};
     const rosace_tensor *out[2] = {checked_args->q_out, checked_args->k_out};
     const rosace_tensor *any = in[0] ? in[0] : in[1];
@@ -214,9 +215,8 @@ rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const ros
     return status ? status : rsc_chain_kernel(chain, plan->kernel, 3, global, local, "rope");
 }
 
-rosace_status rosace_rope_enqueue(rosace_rope_plan *plan, cl_command_queue queue, const rosace_rope_args *args, cl_uint num_wait,
-                                  const cl_event *wait, cl_event *event)
-{
+rosace_status rosace_rope_enqueue(rosace_rope_plan *plan, cl_command_queue queue, const rosace_rope_args *args,
+                                  cl_uint num_wait, const cl_event *wait, cl_event *event) {
     if (!plan) return rsc_fail(ROSACE_INVALID_ARGUMENT, "plan = NULL: a rope plan is needed");
     rosace_rope_args checked;
     rosace_status status = check_args(plan, args, &checked);
@@ -227,25 +227,23 @@ rosace_status rosace_rope_enqueue(rosace_rope_plan *plan, cl_command_queue queue
     return rsc_chain_end(&chain, status, event);
 }
 
-/* ---- In one call ------------------------------------------------------------------------------------------------------ */
+/* ---- In one call
+ * ------------------------------------------------------------------------------------------------------ */
 
-static rosace_status make_plan(rosace_context *context, const void *desc, void **plan)
-{
+static rosace_status make_plan(rosace_context *context, const void *desc, void **plan) {
     rosace_rope_plan *made;
     const rosace_status status = rosace_rope_plan_create(context, desc, &made);
     *plan = made;
     return status;
 }
 
-static void drop_plan(void *plan)
-{
+static void drop_plan(void *plan) {
     rosace_rope_plan *dropped = plan;
     rosace_rope_plan_destroy(&dropped);
 }
 
 /* Member by member into zeroed memory, so that padding never tells two equal descriptors apart. */
-static void set_key(rosace_rope_desc *key, const rosace_rope_desc *desc)
-{
+static void set_key(rosace_rope_desc *key, const rosace_rope_desc *desc) {
     memset(key, 0, sizeof *key);
     key->head_dim = desc->head_dim;
     key->rotary_dim = desc->rotary_dim;
@@ -268,8 +266,7 @@ static void set_key(rosace_rope_desc *key, const rosace_rope_desc *desc)
 }
 
 rosace_status rosace_rope(rosace_context *context, cl_command_queue queue, const rosace_rope_desc *desc,
-                          const rosace_rope_args *args, cl_uint num_wait, const cl_event *wait, cl_event *event)
-{
+                          const rosace_rope_args *args, cl_uint num_wait, const cl_event *wait, cl_event *event) {
     if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context = NULL: a context is needed");
     rosace_rope_desc checked, key;
     rosace_status status = rsc_rope_check_desc(desc, &checked);

@@ -24,8 +24,7 @@ typedef struct sinusoidal_key {
     uint64_t width, dtype, device_class;
 } sinusoidal_key;
 
-static void drop_plan(void *dropped)
-{
+static void drop_plan(void *dropped) {
     sinusoidal_plan *plan = dropped;
     if (!plan) return;
     if (plan->kernel) clReleaseKernel(plan->kernel);
@@ -33,8 +32,7 @@ static void drop_plan(void *dropped)
     rsc_free(plan->context, plan);
 }
 
-static rosace_status upload_frequencies(sinusoidal_plan *plan)
-{
+static rosace_status upload_frequencies(sinusoidal_plan *plan) {
     rosace_status status;
     double *frequencies = rsc_calloc(plan->context, plan->pairs, sizeof *frequencies);
     uint32_t *words = rsc_calloc(plan->context, plan->pairs, 2 * sizeof *words);
@@ -44,16 +42,15 @@ static rosace_status upload_frequencies(sinusoidal_plan *plan)
     }
     rsc_rope_powers(10000.0, 2 * plan->pairs, frequencies);
     rsc_turn_words(frequencies, plan->pairs, words);
-    status = rsc_buffer_create(plan->context, 2 * plan->pairs * sizeof *words, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, words,
-                               "sinusoidal frequencies", &plan->frequencies);
+    status = rsc_buffer_create(plan->context, 2 * plan->pairs * sizeof *words, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR,
+                               words, "sinusoidal frequencies", &plan->frequencies);
 done:
     rsc_free(plan->context, words);
     rsc_free(plan->context, frequencies);
     return status;
 }
 
-static rosace_status make_plan(rosace_context *context, const void *desc, void **out)
-{
+static rosace_status make_plan(rosace_context *context, const void *desc, void **out) {
     const sinusoidal_key *key = desc;
     *out = NULL;
     sinusoidal_plan *plan = rsc_calloc(context, 1, sizeof *plan);
@@ -82,8 +79,8 @@ fail:
     return status;
 }
 
-static rosace_status check(rosace_context *context, const rosace_tensor *x, const rosace_positions *positions, float scale)
-{
+static rosace_status check(rosace_context *context, const rosace_tensor *x, const rosace_positions *positions,
+                           float scale) {
     if (!x) return rsc_fail(ROSACE_INVALID_ARGUMENT, "x = NULL: a tensor is needed");
     if (!positions) return rsc_fail(ROSACE_INVALID_ARGUMENT, "positions = NULL: positions are needed");
     rsc_range range, ids;
@@ -101,8 +98,7 @@ static rosace_status check(rosace_context *context, const rosace_tensor *x, cons
 }
 
 static rosace_status launch(sinusoidal_plan *plan, rsc_chain *chain, const rosace_tensor *x,
-                            const rosace_positions *positions, float scale)
-{
+                            const rosace_positions *positions, float scale) {
     const size_t batch = x->shape[0], seq = x->shape[1];
     const sinusoidal_args args = {
         .offset = (int64_t)x->offset,
@@ -124,9 +120,8 @@ static rosace_status launch(sinusoidal_plan *plan, rsc_chain *chain, const rosac
 }
 
 rosace_status rosace_sinusoidal_add(rosace_context *context, cl_command_queue queue, const rosace_tensor *x,
-                                    const rosace_positions *positions, float scale, cl_uint num_wait, const cl_event *wait,
-                                    cl_event *event)
-{
+                                    const rosace_positions *positions, float scale, cl_uint num_wait,
+                                    const cl_event *wait, cl_event *event) {
     if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context = NULL: a context is needed");
     return rsc_sinusoidal_add_as(context, queue, x, positions, scale, rosace_context_device_info(context)->device_class,
                                  num_wait, wait, event);
@@ -134,8 +129,7 @@ rosace_status rosace_sinusoidal_add(rosace_context *context, cl_command_queue qu
 
 rosace_status rsc_sinusoidal_add_as(rosace_context *context, cl_command_queue queue, const rosace_tensor *x,
                                     const rosace_positions *positions, float scale, rosace_device_class device_class,
-                                    cl_uint num_wait, const cl_event *wait, cl_event *event)
-{
+                                    cl_uint num_wait, const cl_event *wait, cl_event *event) {
     rosace_status status = check(context, x, positions, scale);
     if (status) return status;
     const sinusoidal_key key = {x->shape[3], (uint64_t)x->dtype, (uint64_t)device_class};

@@ -10,23 +10,21 @@
 
 #define TWO_PI 6.283185307179586476925286766559L
 
-void rsc_rope_powers(double theta, size_t dim, double *frequencies)
-{
+void rsc_rope_powers(double theta, size_t dim, double *frequencies) {
     for (size_t i = 0; i < dim / 2; i++)
         frequencies[i] = (double)powl(theta, -(long double)(2 * i) / (long double)dim);
 }
 
-/* ---- What several scalings need ------------------------------------------------------------------------------------ */
+/* ---- What several scalings need ------------------------------------------------------------------------------------
+ */
 
-static rosace_status check_factor(const rosace_rope_scaling *scaling)
-{
+static rosace_status check_factor(const rosace_rope_scaling *scaling) {
     if (!(scaling->factor >= 1.0) || isinf(scaling->factor))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.factor = %g: must be finite and at least 1", scaling->factor);
     return ROSACE_OK;
 }
 
-static rosace_status check_factor_and_length(const rosace_rope_scaling *scaling)
-{
+static rosace_status check_factor_and_length(const rosace_rope_scaling *scaling) {
     const rosace_status status = check_factor(scaling);
     if (status) return status;
     if (scaling->original_max_position < 1 || scaling->original_max_position > INT32_MAX)
@@ -36,66 +34,63 @@ static rosace_status check_factor_and_length(const rosace_rope_scaling *scaling)
     return ROSACE_OK;
 }
 
-/* theta * factor^(dim / (dim - 2)): the base at which the lowest frequency is divided by factor and the highest kept. */
-static double ntk_theta(double theta, double factor, size_t dim)
-{
+/* theta * factor^(dim / (dim - 2)): the base at which the lowest frequency is divided by factor and the highest kept.
+ */
+static double ntk_theta(double theta, double factor, size_t dim) {
     return (double)(theta * powl(factor, (long double)dim / (long double)(dim - 2)));
 }
 
-static rosace_status check_ntk_theta(const rosace_rope_desc *desc, double factor)
-{
+static rosace_status check_ntk_theta(const rosace_rope_desc *desc, double factor) {
     if (desc->rotary_dim < 4)
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "rotary_dim = %zu: must be at least 4 with this scaling", desc->rotary_dim);
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "rotary_dim = %zu: must be at least 4 with this scaling",
+                        desc->rotary_dim);
     if (!isfinite(ntk_theta(desc->theta, factor, desc->rotary_dim)))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.factor = %g: theta = %g scaled by it is not finite", factor,
                         desc->theta);
     return ROSACE_OK;
 }
 
-/* ---- The scalings ----------------------------------------------------------------------------------------------------- */
+/* ---- The scalings
+ * ----------------------------------------------------------------------------------------------------- */
 
-static rosace_status none_check(const rosace_rope_desc *desc)
-{
+static rosace_status none_check(const rosace_rope_desc *desc) {
     (void)desc;
     return ROSACE_OK;
 }
 
-static void none_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor)
-{
+static void none_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
     rsc_rope_powers(desc->theta, desc->rotary_dim, frequencies);
     *attention_factor = 1.0;
 }
 
-static rosace_status linear_check(const rosace_rope_desc *desc) { return check_factor(&desc->scaling); }
-
-static void linear_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor)
-{
-    none_fill(desc, frequencies, attention_factor);
-    for (size_t i = 0; i < desc->rotary_dim / 2; i++) frequencies[i] /= desc->scaling.factor;
+static rosace_status linear_check(const rosace_rope_desc *desc) {
+    return check_factor(&desc->scaling);
 }
 
-static rosace_status ntk_check(const rosace_rope_desc *desc)
-{
+static void linear_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
+    none_fill(desc, frequencies, attention_factor);
+    for (size_t i = 0; i < desc->rotary_dim / 2; i++)
+        frequencies[i] /= desc->scaling.factor;
+}
+
+static rosace_status ntk_check(const rosace_rope_desc *desc) {
     const rosace_status status = check_factor(&desc->scaling);
     return status ? status : check_ntk_theta(desc, desc->scaling.factor);
 }
 
-static void ntk_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor)
-{
+static void ntk_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
     rsc_rope_powers(ntk_theta(desc->theta, desc->scaling.factor, desc->rotary_dim), desc->rotary_dim, frequencies);
     *attention_factor = 1.0;
 }
 
 /* 1 up to the training length; from there on it grows with the length. */
-static double dynamic_factor(const rosace_rope_scaling *scaling)
-{
+static double dynamic_factor(const rosace_rope_scaling *scaling) {
     const double length = (double)scaling->original_max_position;
     const double now = fmax((double)scaling->seq_len, length);
     return scaling->factor * now / length - (scaling->factor - 1.0);
 }
 
-static rosace_status dynamic_check(const rosace_rope_desc *desc)
-{
+static rosace_status dynamic_check(const rosace_rope_desc *desc) {
     const rosace_rope_scaling *scaling = &desc->scaling;
     const rosace_status status = check_factor_and_length(scaling);
     if (status) return status;
@@ -105,19 +100,19 @@ static rosace_status dynamic_check(const rosace_rope_desc *desc)
     return check_ntk_theta(desc, dynamic_factor(scaling));
 }
 
-static void dynamic_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor)
-{
-    rsc_rope_powers(ntk_theta(desc->theta, dynamic_factor(&desc->scaling), desc->rotary_dim), desc->rotary_dim, frequencies);
+static void dynamic_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
+    rsc_rope_powers(ntk_theta(desc->theta, dynamic_factor(&desc->scaling), desc->rotary_dim), desc->rotary_dim,
+                    frequencies);
     *attention_factor = 1.0;
 }
 
-static rosace_status yarn_check(const rosace_rope_desc *desc)
-{
+static rosace_status yarn_check(const rosace_rope_desc *desc) {
     const rosace_rope_scaling *scaling = &desc->scaling;
     const rosace_status status = check_factor_and_length(scaling);
     if (status) return status;
     if (!(scaling->beta_slow > 0.0) || isinf(scaling->beta_slow))
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.beta_slow = %g: must be finite and above 0", scaling->beta_slow);
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.beta_slow = %g: must be finite and above 0",
+                        scaling->beta_slow);
     if (!(scaling->beta_fast > scaling->beta_slow) || isinf(scaling->beta_fast))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.beta_fast = %g: must be finite and above beta_slow = %g",
                         scaling->beta_fast, scaling->beta_slow);
@@ -129,22 +124,23 @@ static rosace_status yarn_check(const rosace_rope_desc *desc)
                     {"mscale_all_dim", scaling->mscale_all_dim}};
     for (size_t i = 0; i < sizeof optional / sizeof optional[0]; i++)
         if (!(optional[i].value >= 0.0) || isinf(optional[i].value))
-            return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.%s = %g: must be finite and above 0, or 0 for its default",
-                            optional[i].name, optional[i].value);
+            return rsc_fail(ROSACE_INVALID_ARGUMENT,
+                            "scaling.%s = %g: must be finite and above 0, or 0 for its default", optional[i].name,
+                            optional[i].value);
     return ROSACE_OK;
 }
 
-static double yarn_mscale(double factor, double mscale) { return factor <= 1.0 ? 1.0 : 0.1 * mscale * log(factor) + 1.0; }
+static double yarn_mscale(double factor, double mscale) {
+    return factor <= 1.0 ? 1.0 : 0.1 * mscale * log(factor) + 1.0;
+}
 
 /* The pair, as a real number, that makes `turns` turns over the training length. */
-static double yarn_dimension(const rosace_rope_desc *desc, double turns)
-{
+static double yarn_dimension(const rosace_rope_desc *desc, double turns) {
     return (double)desc->rotary_dim * log((double)desc->scaling.original_max_position / (turns * (double)TWO_PI)) /
            (2.0 * log(desc->theta));
 }
 
-static void yarn_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor)
-{
+static void yarn_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
     const rosace_rope_scaling *scaling = &desc->scaling;
     none_fill(desc, frequencies, attention_factor);
 
@@ -170,8 +166,7 @@ static void yarn_fill(const rosace_rope_desc *desc, double *frequencies, double 
         *attention_factor = yarn_mscale(scaling->factor, 1.0);
 }
 
-static rosace_status llama3_check(const rosace_rope_desc *desc)
-{
+static rosace_status llama3_check(const rosace_rope_desc *desc) {
     const rosace_rope_scaling *scaling = &desc->scaling;
     const rosace_status status = check_factor_and_length(scaling);
     if (status) return status;
@@ -179,13 +174,13 @@ static rosace_status llama3_check(const rosace_rope_desc *desc)
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.low_freq_factor = %g: must be finite and above 0",
                         scaling->low_freq_factor);
     if (!(scaling->high_freq_factor > scaling->low_freq_factor) || isinf(scaling->high_freq_factor))
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.high_freq_factor = %g: must be finite and above low_freq_factor = %g",
+        return rsc_fail(ROSACE_INVALID_ARGUMENT,
+                        "scaling.high_freq_factor = %g: must be finite and above low_freq_factor = %g",
                         scaling->high_freq_factor, scaling->low_freq_factor);
     return ROSACE_OK;
 }
 
-static void llama3_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor)
-{
+static void llama3_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
     const rosace_rope_scaling *scaling = &desc->scaling;
     none_fill(desc, frequencies, attention_factor);
     for (size_t i = 0; i < desc->rotary_dim / 2; i++) {
@@ -211,10 +206,10 @@ static const struct scaling_row {
 };
 /* clang-format on */
 
-/* ---- Descriptor ------------------------------------------------------------------------------------------------------- */
+/* ---- Descriptor
+ * ------------------------------------------------------------------------------------------------------- */
 
-rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc *checked)
-{
+rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc *checked) {
     *checked = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
     const rosace_status status = rsc_read_struct("rope desc", desc, checked, sizeof *checked);
     if (status) return status;
@@ -223,7 +218,8 @@ rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "head_dim = %zu: must be even, 2 to 1024", checked->head_dim);
     if (checked->rotary_dim == 0) checked->rotary_dim = checked->head_dim;
     if (checked->rotary_dim > checked->head_dim || checked->rotary_dim % 2)
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "rotary_dim = %zu: must be even and at most head_dim = %zu, or 0 for all of it",
+        return rsc_fail(ROSACE_INVALID_ARGUMENT,
+                        "rotary_dim = %zu: must be even and at most head_dim = %zu, or 0 for all of it",
                         checked->rotary_dim, checked->head_dim);
     if (!(checked->theta > 1.0) || isinf(checked->theta))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "theta = %g: must be finite and above 1", checked->theta);
@@ -235,13 +231,11 @@ rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc
     return scalings[checked->scaling.kind].check(checked);
 }
 
-void rsc_rope_fill(const rosace_rope_desc *checked, double *frequencies, double *attention_factor)
-{
+void rsc_rope_fill(const rosace_rope_desc *checked, double *frequencies, double *attention_factor) {
     scalings[checked->scaling.kind].fill(checked, frequencies, attention_factor);
 }
 
-rosace_status rosace_rope_frequencies(const rosace_rope_desc *desc, double *frequencies, double *attention_factor)
-{
+rosace_status rosace_rope_frequencies(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
     rosace_rope_desc checked;
     const rosace_status status = rsc_rope_check_desc(desc, &checked);
     if (status) return status;
@@ -252,15 +246,15 @@ rosace_status rosace_rope_frequencies(const rosace_rope_desc *desc, double *freq
     return ROSACE_OK;
 }
 
-/* ---- Fractions of a turn ---------------------------------------------------------------------------------------------- */
+/* ---- Fractions of a turn
+ * ---------------------------------------------------------------------------------------------- */
 
 /* floor(2^192 / (2 pi)), least significant word first */
 static const uint32_t turns_per_radian[6] = {0x4f10e410, 0x36d8a566, 0x7d4d3770, 0x7f09d5f4, 0x9391054a, 0x28be60db};
 
-/* f = m * 2^(e-53) with m an integer, so that f / (2 pi) = m * turns_per_radian * 2^(e-53-192), of which 64 bits behind the
- * point are wanted. Integers throughout: no compiler's long double decides how far a position may reach. */
-static uint64_t turn_fraction(double frequency)
-{
+/* f = m * 2^(e-53) with m an integer, so that f / (2 pi) = m * turns_per_radian * 2^(e-53-192), of which 64 bits behind
+ * the point are wanted. Integers throughout: no compiler's long double decides how far a position may reach. */
+static uint64_t turn_fraction(double frequency) {
     int exponent;
     const uint64_t mantissa = (uint64_t)ldexp(frexp(frequency, &exponent), 53);
     uint32_t product[12] = {0};
@@ -287,8 +281,7 @@ static uint64_t turn_fraction(double frequency)
     return bit ? low >> bit | (uint64_t)product[word + 2] << (64 - bit) : low;
 }
 
-void rsc_turn_words(const double *frequencies, size_t count, uint32_t *words)
-{
+void rsc_turn_words(const double *frequencies, size_t count, uint32_t *words) {
     for (size_t i = 0; i < count; i++) {
         const uint64_t turn = turn_fraction(frequencies[i]);
         words[i] = (uint32_t)(turn >> 32);

@@ -7,8 +7,8 @@
 
 #include "../error.h"
 
-/* Checks everything in a descriptor and copies it to *checked, with rotary_dim resolved. A descriptor of an older, shorter
- * layout gets the defaults of what it lacks. */
+/* Checks everything in a descriptor and copies it to *checked, with rotary_dim resolved. A descriptor of an older,
+ * shorter layout gets the defaults of what it lacks. */
 rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc *checked);
 
 /* frequencies [rotary_dim/2] in radians per position and the attention factor of a checked descriptor. */
