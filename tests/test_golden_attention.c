@@ -32,27 +32,22 @@ START_TEST(masks_as_in_transformers)
 }
 END_TEST
 
-/* The greatest length of the vectors of an array. */
-static double longest(size_t count, size_t dim, const double *x)
-{
-    double most = 0;
-    for (size_t at = 0; at < count; at += dim) {
-        double squares = 0;
-        for (size_t d = 0; d < dim; d++)
-            squares += x[at + d] * x[at + d];
-        most = fmax(most, squares);
-    }
-    return sqrt(most);
-}
-
-/* fp32 sums of D products are off by D u times the sum of their absolutes, which the lengths of q and k bound; the scale, a
- * bias and a softcap round a few times more. An error e of the scores changes a probability by a factor within 1 + 2 e. */
+/* A sum of products is off by about u times its largest partial sum, which is of the size of the largest score or of 1; four
+ * of those for the product, the scale, a bias and a softcap. An error e of a score changes its probability by a factor
+ * within 1 +- 2 e. */
 static double score_error(const golden_case *c, const rosace_attention_desc *desc, size_t q_count, size_t k_count)
 {
-    double dim = (double)desc->head_dim, scale = desc->scale != 0 ? (double)desc->scale : 1 / sqrt(dim);
-    double largest = scale * longest(q_count, desc->head_dim, golden_values(c, "q", q_count)) *
-                     longest(k_count, desc->head_dim, golden_values(c, "k", k_count));
-    return (dim + 8) * u * (largest + (desc->bias == ROSACE_BIAS_ALIBI ? 8 : 0));
+    size_t dim = desc->head_dim, group = desc->n_heads / desc->n_kv_heads;
+    const double *q = golden_values(c, "q", q_count), *k = golden_values(c, "k", k_count);
+    double scale = desc->scale != 0 ? (double)desc->scale : 1 / sqrt((double)dim), largest = 0;
+    for (size_t m = 0; m < q_count / dim; m++)
+        for (size_t n = m % desc->n_heads / group; n < k_count / dim; n += desc->n_kv_heads) {
+            double sum = 0;
+            for (size_t d = 0; d < dim; d++)
+                sum += q[m * dim + d] * k[n * dim + d];
+            largest = fmax(largest, fabs(scale * sum));
+        }
+    return 4 * u * (1 + largest);
 }
 
 static void attention_on_path(const golden_case *c, rosace_dtype dtype, rosace_attention_path path, int layout)
@@ -93,7 +88,7 @@ static void attention_on_path(const golden_case *c, rosace_dtype dtype, rosace_a
     double error = score_error(c, &desc, q_count, k_count), largest_value = 0;
     for (size_t i = 0; i < v->count; i++)
         largest_value = fmax(largest_value, fabs(v->values[i]));
-    double sum_error = (double)(seq_k + 8) * u; /* of the exponentials and the weighted values */
+    double sum_error = 4 * u; /* of the exponentials, of the weighted values, and of the division */
     const char *op = path == ROSACE_PATH_FUSED ? "attention fused" : "attention gemm";
     harness_check(op, &args.out, golden_values(c, "out", q_count),
                   (harness_tolerance){.absolute = largest_value * (2 * error + 2 * sum_error)});
