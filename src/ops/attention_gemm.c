@@ -1,5 +1,492 @@
 /* SPDX-License-Identifier: MIT
- * Attention by matrix products around a masked softmax: the rows of this path. */
+ * Attention by matrix products around a masked softmax. Query rows are taken a block at a time, and of the keys only the
+ * intervals that the block's mask visits (mask.h), so work is O(seq_q * visible keys) and the scores of a block are all that
+ * is ever stored:
+ *
+ *     scores[z, r, :] = q k^T over head keys | band keys      softmax in place      out = probs v over the same keys
+ *
+ * z counts batches and heads, r the rows of a block. Scores are fp32 whatever the tensors are; with fp16 tensors the result
+ * is put together in fp32, too, and rounded once. This path has every feature, since each is a step of its own here:
+ *   rope      q and k are rotated into workspace first
+ *   ReRoPE    a second block of scores from q rotated to rerope_window and k as it is
+ *   Shaw      q * key_table^T before the softmax gathers it by distance; sums of probabilities by distance times value_table
+ *   ALiBi, log-n, softcap     in the softmax kernel
+ */
 #include "attention.h"
 
-const rsc_attention_variant rsc_attention_gemm_variants[] = {{.name = NULL}};
+#include "../check.h"
+#include "../mask.h"
+#include "../program.h"
+#include "matmul.h"
+#include "shared/attention_args.h"
+#include "softmax.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { WORKSPACE_ALIGN = 256, COLUMN_ALIGN = 16 };
+
+/* Scores in flight: they should stay in a CPU's caches, and give a GPU enough to do at once. */
+static size_t scores_budget(const rosace_device_info *device)
+{
+    return device->device_class == ROSACE_DEVICE_CPU ? (size_t)8 << 20 : (size_t)64 << 20;
+}
+
+typedef struct gemm_state {
+    rsc_softmax softmax;
+    rsc_matmul *scores, *values;
+    rsc_matmul *shaw_key, *shaw_value;
+    cl_kernel round; /* fp16 only */
+    rosace_rope_plan *rope;
+    float attention_factor; /* of the rope */
+    cl_mem far_position;    /* int32: rerope_window */
+} gemm_state;
+
+static bool accepts(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
+{
+    (void)device, (void)desc, (void)reason, (void)reason_bytes;
+    return true;
+}
+
+static void destroy(rosace_attention_plan *plan)
+{
+    gemm_state *state = plan->state;
+    if (!state) return;
+    rsc_softmax_destroy(&state->softmax);
+    rsc_matmul_destroy(&state->scores);
+    rsc_matmul_destroy(&state->values);
+    rsc_matmul_destroy(&state->shaw_key);
+    rsc_matmul_destroy(&state->shaw_value);
+    rosace_rope_plan_destroy(&state->rope);
+    if (state->round) clReleaseKernel(state->round);
+    if (state->far_position) clReleaseMemObject(state->far_position);
+    rsc_free(plan->context, state);
+    plan->state = NULL;
+}
+
+static rosace_status create_rope(rosace_attention_plan *plan, gemm_state *state)
+{
+    double factor = 1.0;
+    rosace_status status = rosace_rope_frequencies(plan->desc.rope, NULL, &factor);
+    if (!status) status = rosace_rope_plan_create(plan->context, plan->desc.rope, &state->rope);
+    state->attention_factor = (float)factor;
+    if (status || !plan->desc.rerope_window) return status;
+    const cl_int position = (cl_int)plan->desc.rerope_window;
+    return rsc_buffer_create(plan->context, sizeof position, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, &position,
+                             "ReRoPE position", &state->far_position);
+}
+
+static rosace_status create_round(rosace_attention_plan *plan, gemm_state *state)
+{
+    static const char *const pieces[] = {"attention_round.cl", NULL};
+    rsc_options options = {.count = 0};
+    rsc_option_int(&options, "HEAD_DIM", (long)plan->desc.head_dim);
+    return rsc_kernel_create(plan->context, pieces, "attention_round", &options, &state->round);
+}
+
+static rosace_status create(rosace_attention_plan *plan)
+{
+    const rosace_attention_desc *desc = &plan->desc;
+    const rosace_dtype dtype = desc->dtype;
+    gemm_state *state = plan->state = rsc_calloc(plan->context, 1, sizeof *state);
+    if (!state) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
+    snprintf(plan->variant_name, sizeof plan->variant_name, "attention_gemm_%s_d%zu", dtype == ROSACE_F16 ? "f16" : "f32",
+             desc->head_dim);
+    const rsc_softmax_desc softmax = {.dtype = ROSACE_F32,
+                                      .bias = desc->bias,
+                                      .rerope = desc->rerope_window > 0,
+                                      .logn = desc->logn_train_len > 0,
+                                      .softcap = desc->softcap > 0.0f};
+    const rsc_matmul_desc scores = {.a = dtype, .b = dtype, .c = ROSACE_F32, .transpose_b = true};
+    const rsc_matmul_desc values = {.a = ROSACE_F32, .b = dtype, .c = ROSACE_F32};
+    const rsc_matmul_desc shaw_key = {.a = dtype, .b = ROSACE_F32, .c = ROSACE_F32, .transpose_b = true};
+    const rsc_matmul_desc shaw_value = {.a = ROSACE_F32, .b = ROSACE_F32, .c = ROSACE_F32};
+    rosace_status status = rsc_softmax_create(plan->context, &softmax, &state->softmax);
+    if (!status) status = rsc_matmul_create(plan->context, &scores, &state->scores);
+    if (!status) status = rsc_matmul_create(plan->context, &values, &state->values);
+    if (!status && desc->bias == ROSACE_BIAS_SHAW)
+        status = rsc_matmul_create(plan->context, &shaw_key, &state->shaw_key);
+    if (!status && desc->bias == ROSACE_BIAS_SHAW)
+        status = rsc_matmul_create(plan->context, &shaw_value, &state->shaw_value);
+    if (!status && dtype == ROSACE_F16) status = create_round(plan, state);
+    if (!status && desc->rope) status = create_rope(plan, state);
+    return status;
+}
+
+/* ---- Workspace --------------------------------------------------------------------------------------------------- */
+
+/* Where things stand in the workspace, in bytes from its start, and what a step covers. */
+typedef struct layout {
+    size_t q, k, q_far;                   /* rotated, packed [batch, heads, seq, head_dim] */
+    size_t scores, far, shaw, histogram;  /* fp32 [matrices, rows, row_stride or distances] */
+    size_t out;                           /* fp32 [matrices, rows, head_dim], for fp16 only */
+    size_t bytes;
+    size_t rows, row_stride;              /* of a block of scores */
+    size_t batches, heads;                /* that are computed at once: all heads of some batches, or some heads of one */
+    size_t distances;                     /* Shaw: 2*max_distance + 1, else 0 */
+} layout;
+
+static bool take(layout *l, size_t *at, size_t bytes)
+{
+    size_t end;
+    if (!rsc_add(l->bytes, bytes, &end) || !rsc_add(end, WORKSPACE_ALIGN - 1, &end)) return false;
+    *at = l->bytes;
+    l->bytes = end / WORKSPACE_ALIGN * WORKSPACE_ALIGN;
+    return true;
+}
+
+static bool take4(layout *l, size_t *at, size_t a, size_t b, size_t c, size_t d, size_t element)
+{
+    return rsc_mul(a, b, &a) && rsc_mul(a, c, &a) && rsc_mul(a, d, &a) && rsc_mul(a, element, &a) && take(l, at, a);
+}
+
+/* The most keys that any `rows` consecutive rows visit, wherever they stand. */
+static size_t most_columns(const rosace_mask *mask, size_t rows, size_t seq_k)
+{
+    const int64_t all = (int64_t)seq_k, head = mask->prefix > mask->sinks ? mask->prefix : mask->sinks;
+    int64_t band = all;
+    if (mask->window_left >= 0 && (mask->causal || mask->window_right >= 0)) {
+        const int64_t right = mask->causal ? 0 : mask->window_right;
+        const int64_t width = mask->window_left + right + (int64_t)rows;
+        if (width < band) band = width;
+    }
+    if (mask->chunk > 0) {
+        const int64_t width = (mask->chunk_back + 2) * mask->chunk + (int64_t)rows;
+        if (width < band) band = width;
+    }
+    return (size_t)(head + band < all ? head + band : all);
+}
+
+static size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
+
+/* False when sizes overflow. */
+static bool lay_out(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, layout *l)
+{
+    const rosace_attention_desc *desc = &plan->desc;
+    const rosace_device_info *device = rosace_context_device_info(plan->context);
+    const size_t element = rosace_dtype_size(desc->dtype), group = desc->n_heads / desc->n_kv_heads;
+    const size_t budget = scores_budget(device), blocks = desc->rerope_window ? 2 : 1;
+    *l = (layout){.rows = rsc_matmul_rows(device)};
+    if (l->rows > seq_q) l->rows = seq_q;
+    l->distances = desc->bias == ROSACE_BIAS_SHAW ? (size_t)(2 * desc->bias_max_distance + 1) : 0;
+    l->row_stride = round_up(most_columns(&desc->mask, l->rows, seq_k), COLUMN_ALIGN);
+    const size_t row_bytes = (blocks * l->row_stride + 2 * l->distances) * sizeof(cl_float);
+    if (row_bytes * l->rows > budget) l->rows = budget / row_bytes ? budget / row_bytes : 1;
+    const size_t matrices = budget / (row_bytes * l->rows);
+    if (matrices >= desc->n_heads) {
+        l->heads = desc->n_heads;
+        l->batches = matrices / desc->n_heads < batch ? matrices / desc->n_heads : batch;
+    } else {
+        l->heads = matrices >= group ? matrices / group * group : 1;
+        l->batches = 1;
+    }
+    const size_t z = l->batches * l->heads;
+    bool fits = true;
+    if (desc->rope) {
+        fits = take4(l, &l->q, batch, seq_q, desc->n_heads, desc->head_dim, element) &&
+               take4(l, &l->k, batch, seq_k, desc->n_kv_heads, desc->head_dim, element);
+        if (fits && desc->rerope_window) fits = take4(l, &l->q_far, batch, seq_q, desc->n_heads, desc->head_dim, element);
+    }
+    if (fits) fits = take4(l, &l->scores, z, l->rows, l->row_stride, 1, sizeof(cl_float));
+    if (fits && desc->rerope_window) fits = take4(l, &l->far, z, l->rows, l->row_stride, 1, sizeof(cl_float));
+    if (fits && l->distances)
+        fits = take4(l, &l->shaw, z, l->rows, l->distances, 1, sizeof(cl_float)) &&
+               take4(l, &l->histogram, z, l->rows, l->distances, 1, sizeof(cl_float));
+    if (fits && desc->dtype == ROSACE_F16)
+        fits = take4(l, &l->out, z, l->rows, desc->head_dim, 1, sizeof(cl_float));
+    return fits;
+}
+
+static rosace_status workspace_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes)
+{
+    layout l;
+    if (!lay_out(plan, batch, seq_q, seq_k, &l))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu, seq_q %zu, seq_k %zu overflow", batch,
+                        seq_q, seq_k);
+    *bytes = l.bytes;
+    return ROSACE_OK;
+}
+
+/* ---- Steps of a call --------------------------------------------------------------------------------------------- */
+
+typedef struct run {
+    rosace_attention_plan *plan;
+    const gemm_state *state;
+    rsc_chain *chain;
+    const rsc_attention_call *call;
+    layout at;
+    rosace_tensor q, k, q_far; /* as the scores take them: rotated or as given */
+    /* The step: rows [row, row + rows) of `heads` heads from head on in `batches` batches from batch on. */
+    size_t row, rows, batch, batches, head, heads;
+    rosace_interval part[2]; /* keys: head, band */
+    size_t width[2];         /* their columns, side by side */
+} run;
+
+static size_t floats_at(const run *r, size_t bytes) { return (r->call->workspace_offset + bytes) / sizeof(cl_float); }
+
+static rosace_tensor rotated(const run *r, size_t bytes, size_t seq, size_t heads)
+{
+    const rosace_attention_desc *desc = &r->plan->desc;
+    rosace_tensor t = rosace_tensor_bhsd(r->call->workspace, desc->dtype, r->call->batch, seq, heads, desc->head_dim);
+    t.offset = (r->call->workspace_offset + bytes) / rosace_dtype_size(desc->dtype);
+    return t;
+}
+
+static rosace_status rotate(run *r)
+{
+    const rosace_attention_desc *desc = &r->plan->desc;
+    const rsc_attention_call *call = r->call;
+    rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
+    r->q = rotated(r, r->at.q, call->seq_q, desc->n_heads);
+    args.q = &call->args->q;
+    args.q_out = &r->q;
+    args.positions = call->q_positions;
+    rosace_status status = rsc_rope_chain(r->state->rope, r->chain, &args);
+    if (!status && desc->rerope_window) {
+        r->q_far = rotated(r, r->at.q_far, call->seq_q, desc->n_heads);
+        args.q_out = &r->q_far;
+        args.positions = (rosace_positions){.ids = r->state->far_position}; /* strides 0: one position for all */
+        status = rsc_rope_chain(r->state->rope, r->chain, &args);
+    }
+    if (status) return status;
+    r->k = rotated(r, r->at.k, call->seq_k, desc->n_kv_heads);
+    args.q = args.q_out = NULL;
+    args.k = &call->args->k;
+    args.k_out = &r->k;
+    args.positions = call->k_positions;
+    return rsc_rope_chain(r->state->rope, r->chain, &args);
+}
+
+/* The step's part of a tensor of queries (q, out), from its first row on. */
+static rsc_matmul_operand_args query_rows(const run *r, const rosace_tensor *t)
+{
+    return (rsc_matmul_operand_args){
+        .offset = t->offset + r->batch * (size_t)t->stride[0] + r->row * (size_t)t->stride[1] + r->head * (size_t)t->stride[2],
+        .row_stride = (size_t)t->stride[1],
+        .outer_stride = (size_t)t->stride[0],
+        .inner_stride = (size_t)t->stride[2],
+        .inner_div = 1};
+}
+
+/* The step's part of a tensor of keys (k, v), from key `first` on. */
+static rsc_matmul_operand_args key_rows(const run *r, const rosace_tensor *t, int64_t first)
+{
+    const size_t group = r->plan->desc.n_heads / r->plan->desc.n_kv_heads;
+    return (rsc_matmul_operand_args){.offset = t->offset + r->batch * (size_t)t->stride[0] +
+                                               (size_t)first * (size_t)t->stride[1] + r->head / group * (size_t)t->stride[2],
+                                     .row_stride = (size_t)t->stride[1],
+                                     .outer_stride = (size_t)t->stride[0],
+                                     .inner_stride = (size_t)t->stride[2],
+                                     .inner_div = (uint32_t)group};
+}
+
+/* A block in the workspace: [batches, heads, rows, row_stride] fp32. */
+static rsc_matmul_operand_args block(const run *r, size_t bytes, size_t row_stride)
+{
+    const size_t matrix = r->rows * row_stride;
+    return (rsc_matmul_operand_args){.offset = floats_at(r, bytes),
+                                     .row_stride = row_stride,
+                                     .outer_stride = r->heads * matrix,
+                                     .inner_stride = matrix,
+                                     .inner_div = 1};
+}
+
+static rosace_status multiply(const run *r, rsc_matmul *matmul, cl_mem a, const rsc_matmul_operand_args *ao, cl_mem b,
+                              const rsc_matmul_operand_args *bo, cl_mem c, const rsc_matmul_operand_args *co, size_t n, size_t k,
+                              float beta)
+{
+    const rsc_matmul_call call = {.a = a,
+                                  .b = b,
+                                  .c = c,
+                                  .args = {.a = *ao,
+                                           .b = *bo,
+                                           .c = *co,
+                                           .m = (uint32_t)r->rows,
+                                           .n = (uint32_t)n,
+                                           .k = (uint32_t)k,
+                                           .inner = (uint32_t)r->heads,
+                                           .alpha = 1.0f,
+                                           .beta = beta},
+                                  .batch = r->batches * r->heads};
+    return rsc_matmul_chain(matmul, r->chain, &call);
+}
+
+/* q k^T over both parts, into the block at `bytes`. */
+static rosace_status scores(const run *r, const rosace_tensor *q, const rosace_tensor *k, size_t bytes)
+{
+    const rsc_matmul_operand_args a = query_rows(r, q);
+    rsc_matmul_operand_args c = block(r, bytes, r->at.row_stride);
+    rosace_status status = ROSACE_OK;
+    for (int i = 0; i < 2 && !status; i++) {
+        const rsc_matmul_operand_args b = key_rows(r, k, r->part[i].begin);
+        status = multiply(r, r->state->scores, q->mem, &a, k->mem, &b, r->call->workspace, &c, r->width[i],
+                          r->plan->desc.head_dim, 0.0f);
+        c.offset += r->width[i];
+    }
+    return status;
+}
+
+static rosace_status shaw_key(const run *r)
+{
+    const rosace_attention_args *args = r->call->args;
+    const rosace_attention_desc *desc = &r->plan->desc;
+    const rsc_matmul_operand_args a = query_rows(r, &args->q), c = block(r, r->at.shaw, r->at.distances);
+    const rsc_matmul_operand_args b = {.offset = args->shaw_key_offset, .row_stride = desc->head_dim, .inner_div = 1};
+    return multiply(r, r->state->shaw_key, args->q.mem, &a, args->shaw_key, &b, r->call->workspace, &c, r->at.distances,
+                    desc->head_dim, 0.0f);
+}
+
+static rosace_status softmax(const run *r)
+{
+    const rosace_attention_args *args = r->call->args;
+    const rosace_attention_desc *desc = &r->plan->desc;
+    const rosace_positions *positions = &r->call->q_positions;
+    const cl_mem workspace = r->call->workspace;
+    const size_t matrix = r->rows * r->at.row_stride;
+    const rsc_softmax_view view = {floats_at(r, r->at.scores), r->heads * matrix, matrix, r->at.row_stride};
+    const bool shaw = desc->bias == ROSACE_BIAS_SHAW, logn = desc->logn_train_len > 0;
+    /* Without head columns (the head may be merged with the band) one shift serves both parts. */
+    const int64_t band_shift = (int64_t)r->width[0] - r->part[1].begin;
+    const rsc_softmax_call call = {
+        .scores = workspace,
+        .probs = workspace,
+        .far = workspace,
+        .slopes = desc->bias == ROSACE_BIAS_ALIBI ? args->bias_params : NULL,
+        .shaw = workspace,
+        .histogram = workspace,
+        .ids = logn ? positions->ids : NULL,
+        .lse = args->lse,
+        .rows = r->rows,
+        .matrices = r->batches * r->heads,
+        .args = {.scores = view,
+                 .probs = view,
+                 .mask = rsc_mask_pack(&desc->mask, r->call->q_offset, (int64_t)r->call->seq_k),
+                 .head_shift = r->width[0] ? -r->part[0].begin : band_shift,
+                 .band_shift = band_shift,
+                 .lse_offset = args->lse_offset,
+                 .slopes_offset = args->bias_params_offset,
+                 .bias_offset = floats_at(r, r->at.shaw),
+                 .histogram_offset = floats_at(r, r->at.histogram),
+                 .far_offset = floats_at(r, r->at.far),
+                 .ids_offset = (int64_t)positions->ids_offset,
+                 .ids_batch_stride = positions->batch_stride,
+                 .ids_seq_stride = positions->seq_stride,
+                 .position_first = positions->offset,
+                 .use_ids = logn && positions->ids,
+                 .b_first = (uint32_t)r->batch,
+                 .h_first = (uint32_t)r->head,
+                 .inner = (uint32_t)r->heads,
+                 .heads = (uint32_t)desc->n_heads,
+                 .rows = (uint32_t)r->rows,
+                 .row_first = (uint32_t)r->row,
+                 .columns = (uint32_t)(r->width[0] + r->width[1]),
+                 .lse_rows = (uint32_t)r->call->seq_q,
+                 .has_lse = args->lse != NULL,
+                 .has_bias = shaw && args->shaw_key,
+                 .has_histogram = shaw && args->shaw_value,
+                 .max_distance = (int32_t)desc->bias_max_distance,
+                 .rerope_window = (int32_t)desc->rerope_window,
+                 .scale = desc->scale,
+                 .softcap = desc->softcap,
+                 .far_scale = r->state->attention_factor, /* q has its own already, k has none */
+                 .inverse_log_train = logn ? (float)(1.0 / log((double)desc->logn_train_len)) : 0.0f}};
+    return rsc_softmax_chain(&r->state->softmax, r->chain, &call);
+}
+
+/* fp16: the step's result from the workspace to out. */
+static rosace_status round_out(const run *r)
+{
+    const rsc_matmul_operand_args to = query_rows(r, &r->call->args->out);
+    const rsc_attention_view view = {to.offset, to.outer_stride, to.row_stride, to.inner_stride};
+    const cl_ulong from = floats_at(r, r->at.out);
+    const cl_uint rows = (cl_uint)r->rows, inner = (cl_uint)r->heads;
+    const rosace_status status = RSC_ARGS(r->state->round, "attention_round", RSC_ARG(r->call->workspace), RSC_ARG(from),
+                                          RSC_ARG(r->call->args->out.mem), RSC_ARG(view), RSC_ARG(rows), RSC_ARG(inner));
+    const size_t global[2] = {r->rows, r->batches * r->heads};
+    return status ? status : rsc_chain_kernel(r->chain, r->state->round, 2, global, NULL, "attention_round");
+}
+
+/* out = probs v over both parts, plus what Shaw's value table adds. Without any key, zeros. */
+static rosace_status values(const run *r)
+{
+    const rosace_attention_args *args = r->call->args;
+    const rosace_attention_desc *desc = &r->plan->desc;
+    const bool direct = desc->dtype == ROSACE_F32;
+    const rsc_matmul_operand_args c = direct ? query_rows(r, &args->out) : block(r, r->at.out, desc->head_dim);
+    const cl_mem out = direct ? args->out.mem : r->call->workspace;
+    rsc_matmul_operand_args a = block(r, r->at.scores, r->at.row_stride);
+    rosace_status status = ROSACE_OK;
+    float beta = 0.0f;
+    for (int i = 0; i < 2 && !status; i++) {
+        if (!r->width[i] && (i == 0 || beta != 0.0f)) continue;
+        const rsc_matmul_operand_args b = key_rows(r, &args->v, r->width[i] ? r->part[i].begin : 0);
+        status = multiply(r, r->state->values, r->call->workspace, &a, args->v.mem, &b, out, &c, desc->head_dim,
+                          r->width[i], beta);
+        a.offset += r->width[i];
+        beta = 1.0f;
+    }
+    if (!status && r->at.distances && args->shaw_value) {
+        const rsc_matmul_operand_args b = {.offset = args->shaw_value_offset, .row_stride = desc->head_dim, .inner_div = 1};
+        a = block(r, r->at.histogram, r->at.distances);
+        status = multiply(r, r->state->shaw_value, r->call->workspace, &a, args->shaw_value, &b, out, &c, desc->head_dim,
+                          r->at.distances, 1.0f);
+    }
+    return status || direct ? status : round_out(r);
+}
+
+/* The keys that rows [row, row + rows) visit. */
+static rosace_status visit(run *r)
+{
+    rosace_mask_tile tile;
+    rosace_mask_tile_intervals(&r->plan->desc.mask, r->call->q_offset, (int64_t)r->call->seq_k, (int64_t)r->row,
+                               (int64_t)(r->row + r->rows), &tile);
+    r->part[0] = tile.head;
+    r->part[1] = tile.band;
+    for (int i = 0; i < 2; i++) {
+        if (r->part[i].begin >= r->part[i].end) r->part[i] = (rosace_interval){0, 0};
+        r->width[i] = (size_t)(r->part[i].end - r->part[i].begin);
+    }
+    if (r->width[0] + r->width[1] <= r->at.row_stride) return ROSACE_OK;
+    return rsc_fail(ROSACE_UNSUPPORTED, "attention_gemm: rows from %zu on visit %zu keys, more than the %zu foreseen", r->row,
+                    r->width[0] + r->width[1], r->at.row_stride);
+}
+
+static rosace_status step(const run *r)
+{
+    const rosace_attention_desc *desc = &r->plan->desc;
+    rosace_status status = scores(r, &r->q, &r->k, r->at.scores);
+    if (!status && desc->rerope_window) status = scores(r, &r->q_far, &r->call->args->k, r->at.far);
+    if (!status && r->at.distances && r->call->args->shaw_key) status = shaw_key(r);
+    if (!status) status = softmax(r);
+    if (!status) status = values(r);
+    return status;
+}
+
+static size_t at_most(size_t n, size_t most) { return n < most ? n : most; }
+
+static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call)
+{
+    run r = {.plan = plan, .state = plan->state, .chain = chain, .call = call, .q = call->args->q, .k = call->args->k};
+    if (!lay_out(plan, call->batch, call->seq_q, call->seq_k, &r.at))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: its size overflows");
+    rosace_status status = plan->desc.rope ? rotate(&r) : ROSACE_OK;
+    for (r.row = 0; r.row < call->seq_q && !status; r.row += r.rows) {
+        r.rows = at_most(r.at.rows, call->seq_q - r.row);
+        status = visit(&r);
+        for (r.batch = 0; r.batch < call->batch && !status; r.batch += r.batches) {
+            r.batches = at_most(r.at.batches, call->batch - r.batch);
+            for (r.head = 0; r.head < plan->desc.n_heads && !status; r.head += r.heads) {
+                r.heads = at_most(r.at.heads, plan->desc.n_heads - r.head);
+                status = step(&r);
+            }
+        }
+    }
+    return status;
+}
+
+/* clang-format off */
+const rsc_attention_variant rsc_attention_gemm_variants[] = {
+    {"attention_gemm", ROSACE_PATH_GEMM, accepts, create, destroy, workspace_bytes, enqueue, NULL},
+    {.name = NULL},
+};
+/* clang-format on */

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ * The masked softmax kernel (cl/softmax.cl) for the operations that launch it: rosace_masked_softmax and attention. */
+#ifndef ROSACE_SRC_OPS_SOFTMAX_H
+#define ROSACE_SRC_OPS_SOFTMAX_H
+
+#include <rosace/attention.h>
+
+#include "../context.h"
+#include "../queue.h"
+#include "shared/softmax_args.h"
+
+/* What the code depends on. */
+typedef struct rsc_softmax_desc {
+    rosace_dtype dtype; /* of scores and probabilities */
+    rosace_bias_kind bias;
+    bool rerope, logn, softcap;
+} rsc_softmax_desc;
+
+typedef struct rsc_softmax {
+    cl_kernel kernel;
+    size_t group; /* work-items per row */
+} rsc_softmax;
+
+rosace_status rsc_softmax_create(rosace_context *context, const rsc_softmax_desc *desc, rsc_softmax *out);
+void rsc_softmax_destroy(rsc_softmax *softmax); /* copes with one never made */
+
+/* One launch. Buffers that the descriptor has no use for may be NULL. */
+typedef struct rsc_softmax_call {
+    cl_mem scores, probs, far, slopes, shaw, histogram, ids, lse;
+    size_t rows, matrices;
+    rsc_softmax_kernel_args args;
+} rsc_softmax_call;
+rosace_status rsc_softmax_chain(const rsc_softmax *softmax, rsc_chain *chain, const rsc_softmax_call *call);
+
+#endif

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT
+ * The fused attention kernels, each row of them on each device, against the reference. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "src/ops/attention.h"
+#include "src/reference/reference.h"
+
+typedef struct attention_case {
+    rosace_attention_desc desc;
+    rosace_rope_desc rope; /* used when head_dim in it is not 0 */
+    size_t batch, seq_q, seq_k;
+    int64_t q_offset;
+    int q_layout, kv_layout, out_layout;
+    int64_t first_position; /* -1: the default positions; else ids: queries from there on, keys so that the places agree */
+    bool lse;
+} attention_case;
+
+static attention_case plain(size_t heads, size_t kv_heads, size_t head_dim, size_t seq_q, size_t seq_k)
+{
+    attention_case c = {.desc = ROSACE_ATTENTION_DESC_DEFAULT,
+                        .batch = 1,
+                        .seq_q = seq_q,
+                        .seq_k = seq_k,
+                        .q_offset = ROSACE_ALIGN_BOTTOM_RIGHT,
+                        .first_position = -1,
+                        .lse = true};
+    c.desc.n_heads = heads;
+    c.desc.n_kv_heads = kv_heads;
+    c.desc.head_dim = head_dim;
+    c.desc.path = ROSACE_PATH_GEMM;
+    return c;
+}
+
+static void name_case(const char *variant, const attention_case *c)
+{
+    const rosace_mask *m = &c->desc.mask;
+    harness_case("%s %s batch %zu seq %zu:%zu offset %lld heads %zu:%zu head_dim %zu causal %d window %lld:%lld sinks %lld "
+                 "prefix %lld chunk %lld back %lld%s softcap %g logn %lld rope %zu layouts %s %s %s positions %lld",
+                 variant, c->desc.dtype == ROSACE_F16 ? "f16" : "f32", c->batch, c->seq_q, c->seq_k,
+                 c->q_offset == ROSACE_ALIGN_BOTTOM_RIGHT ? -1LL : (long long)c->q_offset, c->desc.n_heads,
+                 c->desc.n_kv_heads, c->desc.head_dim, m->causal, (long long)m->window_left, (long long)m->window_right,
+                 (long long)m->sinks, (long long)m->prefix, (long long)m->chunk, (long long)m->chunk_back,
+                 c->desc.bias == ROSACE_BIAS_ALIBI ? " alibi" : "", (double)c->desc.softcap,
+                 (long long)c->desc.logn_train_len, c->rope.head_dim, harness_layout_name(c->q_layout),
+                 harness_layout_name(c->kv_layout), harness_layout_name(c->out_layout), (long long)c->first_position);
+}
+
+/* What a score may be off bounds what a weight is off, relatively, and so a result, which is a mean of values below 1. A
+ * score is a sum of head_dim products below 1 (rounding errors add up like a random walk) times the scale, and a bias;
+ * 16 more roundings for exponential, sums and rescaling. */
+static harness_tolerance tolerance_for(const attention_case *c, double largest_scale, double largest_bias)
+{
+    const double unit = ldexp(1.0, -24), dim = (double)c->desc.head_dim;
+    double score = unit * (largest_scale * dim * sqrt(dim) + 2.0 * largest_bias);
+    if (c->desc.softcap > 0.0f) score += 8.0 * unit * (double)c->desc.softcap;
+    if (c->rope.head_dim) /* both operands rotated, and kept in the data type */
+        score += largest_scale * sqrt(dim) * (c->desc.dtype == ROSACE_F16 ? 4.0 * ldexp(1.0, -11) : 2e-6);
+    return (harness_tolerance){.absolute = 2.0 * score + 16.0 * unit, .relative = 4.0 * unit};
+}
+
+typedef struct attention_result {
+    rosace_tensor out, lse;
+} attention_result;
+
+static void run(const char *variant, const attention_case *c, bool check, attention_result *result)
+{
+    name_case(variant, c);
+    setenv("ROSACE_ATTENTION_VARIANT", variant, 1);
+    rosace_attention_desc desc = c->desc;
+    if (c->rope.head_dim) desc.rope = &c->rope;
+    const size_t kv_heads = desc.n_kv_heads ? desc.n_kv_heads : desc.n_heads;
+    const rosace_dtype dtype = desc.dtype;
+    const int64_t q_offset = c->q_offset == ROSACE_ALIGN_BOTTOM_RIGHT ? (int64_t)c->seq_k - (int64_t)c->seq_q : c->q_offset;
+    double *q = harness_random(c->batch * c->seq_q * desc.n_heads * desc.head_dim, dtype);
+    double *k = harness_random(c->batch * c->seq_k * kv_heads * desc.head_dim, dtype);
+    double *v = harness_random(c->batch * c->seq_k * kv_heads * desc.head_dim, dtype);
+
+    rosace_attention_args args = ROSACE_ATTENTION_ARGS_DEFAULT;
+    args.q = harness_tensor(c->q_layout, dtype, c->batch, c->seq_q, desc.n_heads, desc.head_dim, q);
+    args.k = harness_tensor(c->kv_layout, dtype, c->batch, c->seq_k, kv_heads, desc.head_dim, k);
+    args.v = harness_tensor(c->kv_layout, dtype, c->batch, c->seq_k, kv_heads, desc.head_dim, v);
+    args.out = harness_tensor(c->out_layout, dtype, c->batch, c->seq_q, desc.n_heads, desc.head_dim, NULL);
+    args.q_offset = c->q_offset;
+    rosace_tensor lse = {0};
+    if (c->lse) {
+        lse = harness_flat(ROSACE_F32, c->batch * desc.n_heads * c->seq_q, NULL);
+        args.lse = lse.mem;
+        args.lse_offset = lse.offset;
+    }
+    double *slopes = NULL, largest_slope = 0.0;
+    if (desc.bias == ROSACE_BIAS_ALIBI) {
+        slopes = harness_zeros(desc.n_heads);
+        for (size_t h = 0; h < desc.n_heads; h++) {
+            slopes[h] = (double)(float)ref_alibi_slope(desc.n_heads, h);
+            largest_slope = fmax(largest_slope, slopes[h]);
+        }
+        const rosace_tensor t = harness_flat(ROSACE_F32, desc.n_heads, slopes);
+        args.bias_params = t.mem;
+        args.bias_params_offset = t.offset;
+    }
+    int32_t *q_positions = NULL, *k_positions = NULL;
+    if (c->first_position >= 0) {
+        q_positions = harness_alloc(c->batch * c->seq_q, sizeof *q_positions);
+        k_positions = harness_alloc(c->batch * c->seq_k, sizeof *k_positions);
+        for (size_t i = 0; i < c->batch * c->seq_q; i++)
+            q_positions[i] = (int32_t)(c->first_position + q_offset + (int64_t)(i % c->seq_q));
+        for (size_t i = 0; i < c->batch * c->seq_k; i++)
+            k_positions[i] = (int32_t)(c->first_position + (int64_t)(i % c->seq_k));
+        args.use_positions = true;
+        args.q_positions.ids = harness_int32(q_positions, c->batch * c->seq_q, &args.q_positions.ids_offset);
+        args.q_positions.batch_stride = (ptrdiff_t)c->seq_q;
+        args.k_positions.ids = harness_int32(k_positions, c->batch * c->seq_k, &args.k_positions.ids_offset);
+        args.k_positions.batch_stride = (ptrdiff_t)c->seq_k;
+    }
+    harness_ok(rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, NULL));
+    unsetenv("ROSACE_ATTENTION_VARIANT");
+    if (result) *result = (attention_result){args.out, lse};
+    if (!check) return;
+
+    double *out = harness_zeros(c->batch * c->seq_q * desc.n_heads * desc.head_dim);
+    double *expected_lse = harness_zeros(c->batch * desc.n_heads * c->seq_q);
+    rosace_rope_desc rope = c->rope;
+    if (desc.rope) desc.rope = &rope;
+    desc.n_kv_heads = kv_heads;
+    const double scale = desc.scale > 0.0f ? (double)desc.scale : 1.0 / sqrt((double)desc.head_dim);
+    if (desc.scale == 0.0f) desc.scale = (float)scale;
+    const ref_attention_args reference = {.batch = c->batch, .seq_q = c->seq_q, .seq_k = c->seq_k, .q_offset = q_offset,
+                                          .q = q, .k = k, .v = v, .slopes = slopes, .q_positions = q_positions,
+                                          .k_positions = k_positions, .out = out, .lse = expected_lse};
+    ref_attention(&desc, &reference);
+    double logn = 1.0;
+    if (desc.logn_train_len)
+        logn = fmax(1.0, log((double)(c->seq_k + c->seq_q + 1 + (size_t)(c->first_position > 0 ? c->first_position : 0))) /
+                             log((double)desc.logn_train_len));
+    harness_tolerance tolerance = tolerance_for(c, scale * logn, largest_slope * (double)(c->seq_k + c->seq_q + llabs(q_offset)));
+    size_t zeros = 0;
+    for (size_t i = 0; i < c->batch * c->seq_q * desc.n_heads * desc.head_dim; i++) zeros += out[i] == 0.0;
+    tolerance.mostly_zero = zeros > 0;
+    harness_check(variant, &args.out, out, tolerance);
+    tolerance.absolute *= 2.0;
+    tolerance.mostly_zero = true;
+    if (c->lse) harness_check("lse", &lse, expected_lse, tolerance);
+}
+
+/* Runs a case with every fused row and both data types. */
+static void on_every_row(attention_case c)
+{
+    for (int dtype = 0; dtype < 2; dtype++)
+        for (const rsc_attention_variant *row = rsc_attention_gemm_variants; row->name; row++) {
+            c.desc.dtype = dtype ? ROSACE_F16 : ROSACE_F32;
+            run(row->name, &c, true, NULL);
+        }
+}
+
+static size_t shorter(size_t n) { return harness_small() && n > 40 ? 40 + n % 7 : n; }
+
+START_TEST(lengths_around_tiles)
+{
+    static const size_t lengths[] = {1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 96, 127, 129, 200};
+    const size_t step = harness_small() ? 4 : 1;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i += step) {
+        attention_case c = plain(2, 1, 32, shorter(lengths[i]), shorter(lengths[i]));
+        on_every_row(c);
+        c.desc.mask.causal = true;
+        on_every_row(c);
+        c.desc.mask.window_left = 9;
+        on_every_row(c);
+    }
+}
+END_TEST
+
+START_TEST(head_dims)
+{
+    static const size_t dims[] = {24, 80, 96, 112, 128, 256};
+    for (size_t i = 0; i < sizeof dims / sizeof dims[0]; i += harness_small() ? 3 : 1) {
+        attention_case c = plain(2, 2, dims[i], shorter(50), shorter(70));
+        c.desc.mask.causal = true;
+        c.desc.mask.window_left = 20;
+        c.kv_layout = HARNESS_GAPS;
+        on_every_row(c);
+    }
+}
+END_TEST
+
+START_TEST(layouts)
+{
+    for (int layout = 0; layout < HARNESS_LAYOUTS; layout += harness_small() ? 2 : 1) {
+        attention_case c = plain(4, 2, 48, shorter(45), shorter(45));
+        c.batch = 2;
+        c.desc.mask.causal = true;
+        c.q_layout = layout;
+        c.kv_layout = (layout + 1) % HARNESS_LAYOUTS;
+        c.out_layout = (layout + 2) % HARNESS_LAYOUTS;
+        on_every_row(c);
+    }
+}
+END_TEST
+
+/* Windows of no key before the query, of more keys than there are, lengths that differ either way, rows that see nothing. */
+START_TEST(masks)
+{
+    static const struct {
+        size_t seq_q, seq_k;
+        int64_t q_offset;
+        rosace_mask mask;
+    } cases[] = {
+        {70, 70, ROSACE_ALIGN_BOTTOM_RIGHT, {true, 0, -1, 0, 0, 0, 0}},
+        {70, 70, ROSACE_ALIGN_BOTTOM_RIGHT, {true, 1000, -1, 0, 0, 0, 0}},
+        {70, 70, ROSACE_ALIGN_BOTTOM_RIGHT, {false, 0, 0, 0, 0, 0, 0}},
+        {90, 90, ROSACE_ALIGN_BOTTOM_RIGHT, {false, 5, 3, 0, 0, 0, 0}},
+        {90, 90, ROSACE_ALIGN_BOTTOM_RIGHT, {false, -1, 3, 0, 0, 0, 0}},
+        {130, 130, ROSACE_ALIGN_BOTTOM_RIGHT, {true, 16, -1, 4, 0, 0, 0}},
+        {130, 130, ROSACE_ALIGN_BOTTOM_RIGHT, {true, 30, -1, 70, 0, 0, 0}},
+        {130, 130, ROSACE_ALIGN_BOTTOM_RIGHT, {true, -1, -1, 0, 21, 0, 0}},
+        {130, 130, ROSACE_ALIGN_BOTTOM_RIGHT, {true, 10, -1, 2, 37, 0, 0}},
+        {130, 130, ROSACE_ALIGN_BOTTOM_RIGHT, {true, -1, -1, 0, 0, 16, 1}},
+        {130, 130, ROSACE_ALIGN_BOTTOM_RIGHT, {true, 40, -1, 3, 0, 24, 2}},
+        {130, 130, ROSACE_ALIGN_BOTTOM_RIGHT, {false, -1, -1, 0, 0, 33, 0}},
+        {17, 130, ROSACE_ALIGN_BOTTOM_RIGHT, {true, 50, -1, 0, 0, 0, 0}},
+        {1, 130, ROSACE_ALIGN_BOTTOM_RIGHT, {true, 100, -1, 4, 0, 0, 0}},
+        {90, 41, ROSACE_ALIGN_BOTTOM_RIGHT, {true, -1, -1, 0, 0, 0, 0}},
+        {90, 41, ROSACE_ALIGN_BOTTOM_RIGHT, {true, 7, -1, 3, 0, 0, 0}},
+        {40, 60, 0, {true, -1, -1, 0, 0, 0, 0}},
+        {40, 60, 50, {true, 15, -1, 0, 0, 0, 0}},
+        {40, 60, 200, {true, 15, -1, 0, 0, 0, 0}},
+        {40, 60, 200, {true, 15, -1, 5, 0, 0, 0}},
+        {90, 60, -70, {true, 15, -1, 0, 0, 0, 0}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i += harness_small() ? 3 : 1) {
+        attention_case c = plain(2, 2, 16, cases[i].seq_q, cases[i].seq_k);
+        c.q_offset = cases[i].q_offset;
+        c.desc.mask = cases[i].mask;
+        on_every_row(c);
+    }
+}
+END_TEST
+
+START_TEST(features)
+{
+    attention_case c = plain(8, 1, 32, shorter(60), shorter(75));
+    c.batch = 2;
+    c.desc.mask.causal = true;
+    c.q_layout = HARNESS_GAPS;
+    attention_case with = c;
+    with.desc.softcap = 5.0f;
+    on_every_row(with);
+    with.desc.scale = 3.0f;
+    with.desc.softcap = 0.5f;
+    on_every_row(with);
+    with = c;
+    with.desc.bias = ROSACE_BIAS_ALIBI;
+    on_every_row(with);
+    with.desc.softcap = 2.0f;
+    with.desc.mask.window_left = 30;
+    on_every_row(with);
+    with = c;
+    with.desc.logn_train_len = 16;
+    on_every_row(with);
+    with.first_position = 1000;
+    on_every_row(with);
+    with = c;
+    with.lse = false;
+    on_every_row(with);
+}
+END_TEST
+
+START_TEST(rotation_on_load)
+{
+    attention_case c = plain(4, 2, 64, shorter(50), shorter(64));
+    c.batch = 2;
+    c.desc.mask.causal = true;
+    c.desc.mask.window_left = 20;
+    c.desc.mask.sinks = 3;
+    c.rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
+    c.rope.head_dim = 64;
+    c.kv_layout = HARNESS_QKV;
+    on_every_row(c);
+    c.rope.interleaved = true;
+    c.rope.rotary_dim = 24;
+    c.first_position = 100000;
+    on_every_row(c);
+    c.desc.logn_train_len = 32;
+    c.desc.bias = ROSACE_BIAS_ALIBI;
+    c.desc.softcap = 10.0f;
+    on_every_row(c);
+}
+END_TEST
+
+/* Whatever comes: shapes and masks at random, with a few programs, since compilers take longer than kernels here. */
+START_TEST(random_cases)
+{
+    static const struct {
+        size_t head_dim;
+        rosace_bias_kind bias;
+        float softcap;
+        int64_t logn_train_len;
+        bool rope;
+    } programs[] = {
+        {64, ROSACE_BIAS_NONE, 0.0f, 0, false}, {40, ROSACE_BIAS_ALIBI, 0.0f, 0, false}, {64, ROSACE_BIAS_NONE, 0.0f, 0, true},
+        {80, ROSACE_BIAS_ALIBI, 4.0f, 20, true}, {16, ROSACE_BIAS_NONE, 0.0f, 50, true},
+    };
+    enum { N_PROGRAMS = sizeof programs / sizeof programs[0] };
+    const int count = harness_small() ? N_PROGRAMS : 12 * N_PROGRAMS;
+    for (int i = 0; i < count; i++) {
+        const size_t group = (size_t)1 << harness_random_integer(0, 3), kv_heads = (size_t)harness_random_integer(1, 2);
+        const int64_t most = harness_small() ? 40 : 250;
+        attention_case c = plain(group * kv_heads, kv_heads, programs[i % N_PROGRAMS].head_dim,
+                                 (size_t)harness_random_integer(1, most), (size_t)harness_random_integer(1, most));
+        c.batch = (size_t)harness_random_integer(1, harness_small() ? 1 : 3);
+        rosace_mask *mask = &c.desc.mask;
+        mask->causal = harness_random_integer(0, 2) > 0;
+        if (harness_random_integer(0, 1)) mask->window_left = harness_random_integer(0, 100);
+        if (!harness_random_integer(0, 3)) mask->window_right = harness_random_integer(0, 50);
+        if (!harness_random_integer(0, 2)) mask->sinks = harness_random_integer(0, 90);
+        if (!harness_random_integer(0, 3)) mask->prefix = harness_random_integer(0, 90);
+        if (!harness_random_integer(0, 3)) {
+            mask->chunk = harness_random_integer(1, 90);
+            mask->chunk_back = harness_random_integer(0, 2);
+        }
+        if (!harness_random_integer(0, 3)) c.q_offset = harness_random_integer(0, 100);
+        c.desc.bias = programs[i % N_PROGRAMS].bias;
+        c.desc.softcap = programs[i % N_PROGRAMS].softcap;
+        c.desc.logn_train_len = programs[i % N_PROGRAMS].logn_train_len;
+        if (programs[i % N_PROGRAMS].rope) {
+            c.rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
+            c.rope.head_dim = c.desc.head_dim;
+            c.first_position = harness_random_integer(0, 1) ? 500 : -1;
+        }
+        c.q_layout = (int)harness_random_integer(0, HARNESS_LAYOUTS - 1);
+        c.kv_layout = (int)harness_random_integer(0, HARNESS_LAYOUTS - 1);
+        c.out_layout = (int)harness_random_integer(0, HARNESS_LAYOUTS - 1);
+        c.lse = harness_random_integer(0, 1);
+        on_every_row(c);
+    }
+}
+END_TEST
+
+static void same_bits(const rosace_tensor *a, const rosace_tensor *b, size_t count)
+{
+    const double *x = harness_download(a), *y = harness_download(b);
+    for (size_t i = 0; i < count; i++)
+        if (memcmp(&x[i], &y[i], sizeof x[i]) != 0)
+            harness_fail_at(__FILE__, __LINE__, "element %zu: %.17g, then %.17g", i, x[i], y[i]);
+}
+
+START_TEST(same_bits_twice)
+{
+    for (const rsc_attention_variant *row = rsc_attention_gemm_variants; row->name; row++) {
+        attention_case c = plain(4, 2, 64, shorter(100), shorter(100));
+        c.desc.mask.causal = true;
+        c.desc.mask.window_left = 40;
+        name_case(row->name, &c);
+        setenv("ROSACE_ATTENTION_VARIANT", row->name, 1);
+        const size_t count = c.seq_q * 4 * 64;
+        double *q = harness_random(count, ROSACE_F32), *k = harness_random(count / 2, ROSACE_F32),
+               *v = harness_random(count / 2, ROSACE_F32);
+        rosace_attention_args args = ROSACE_ATTENTION_ARGS_DEFAULT;
+        args.q = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, c.seq_q, 4, 64, q);
+        args.k = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, c.seq_k, 2, 64, k);
+        args.v = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, c.seq_k, 2, 64, v);
+        rosace_tensor out[2];
+        for (int i = 0; i < 2; i++) {
+            args.out = out[i] = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, c.seq_q, 4, 64, NULL);
+            harness_ok(rosace_attention(harness_context(), harness_queue(), &c.desc, &args, 0, NULL, NULL));
+        }
+        same_bits(&out[0], &out[1], count);
+        unsetenv("ROSACE_ATTENTION_VARIANT");
+    }
+}
+END_TEST
+
+/* All positions moved by 2^20: rotated scores depend on the distance alone. */
+START_TEST(positions_shift_together)
+{
+    for (const rsc_attention_variant *row = rsc_attention_gemm_variants; row->name; row++) {
+        attention_case c = plain(2, 2, 64, shorter(60), shorter(60));
+        c.desc.mask.causal = true;
+        c.rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
+        c.rope.head_dim = 64;
+        setenv("ROSACE_ATTENTION_VARIANT", row->name, 1);
+        c.desc.rope = &c.rope;
+        const size_t count = c.seq_q * 2 * 64;
+        double *q = harness_random(count, ROSACE_F32), *k = harness_random(count, ROSACE_F32),
+               *v = harness_random(count, ROSACE_F32);
+        rosace_attention_args args = ROSACE_ATTENTION_ARGS_DEFAULT;
+        args.q = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, c.seq_q, 2, 64, q);
+        args.k = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, c.seq_k, 2, 64, k);
+        args.v = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, c.seq_k, 2, 64, v);
+        args.use_positions = true;
+        args.out = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, c.seq_q, 2, 64, NULL);
+        harness_ok(rosace_attention(harness_context(), harness_queue(), &c.desc, &args, 0, NULL, NULL));
+        const double *unmoved = harness_download(&args.out);
+        for (int bits = 10; bits <= 30; bits += 10) {
+            harness_case("%s, positions from 2^%d", row->name, bits);
+            args.q_positions.offset = args.k_positions.offset = (int64_t)1 << bits;
+            args.out = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, c.seq_q, 2, 64, NULL);
+            harness_ok(rosace_attention(harness_context(), harness_queue(), &c.desc, &args, 0, NULL, NULL));
+            harness_check("shifted", &args.out, unmoved, (harness_tolerance){.absolute = 4e-6});
+        }
+        unsetenv("ROSACE_ATTENTION_VARIANT");
+    }
+}
+END_TEST
+
+HARNESS_DEVICE_SUITE("attention_gemm", lengths_around_tiles, head_dims, layouts, masks, features, rotation_on_load,
+                     random_cases, same_bits_twice, positions_shift_together)
+
