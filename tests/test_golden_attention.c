@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Masks, attention and matrix product on a device against what other implementations give (tests/golden/make.py names them). */
+ * Attention and matrix product on a device against what other implementations give (tests/golden/make.py names them). */
 #include <math.h>
 #include <string.h>
 
@@ -10,27 +10,6 @@
 /* The inputs of golden values are exact in both data types. */
 static const rosace_dtype dtypes[] = {ROSACE_F32, ROSACE_F16};
 static const double u = 0x1p-24; /* half a unit in the last place of an fp32 number below 1 */
-
-START_TEST(masks_as_in_transformers)
-{
-    for (const golden_case *c = golden_read("mask.txt"); c; c = c->next) {
-        harness_case("%s", c->name);
-        size_t seq_q = (size_t)golden_number(c, "seq_q", 0), seq_k = (size_t)golden_number(c, "seq_k", 0);
-        rosace_mask mask = {.causal = golden_number(c, "causal", 0) != 0,
-                            .window_left = (int64_t)golden_number(c, "window_left", golden_number(c, "sliding_window", 0) - 1),
-                            .window_right = (int64_t)golden_number(c, "window_right", -1),
-                            .chunk = (int64_t)golden_number(c, "chunk", 0)};
-        const double *visible = golden_values(c, "visible", seq_q * seq_k);
-        double *expected = harness_zeros(seq_q * seq_k);
-        for (size_t i = 0; i < seq_q * seq_k; i++)
-            expected[i] = visible[i] != 0 ? 0 : -(double)INFINITY;
-        rosace_tensor matrix = harness_tensor(HARNESS_GAPS, ROSACE_F32, 1, seq_q, 1, seq_k, NULL);
-        harness_ok(rosace_mask_matrix(harness_context(), harness_queue(), &mask, ROSACE_ALIGN_BOTTOM_RIGHT, ROSACE_BIAS_NONE,
-                                      NULL, 0, &matrix, 0, NULL, NULL));
-        harness_check("mask_matrix", &matrix, expected, (harness_tolerance){.mostly_zero = true});
-    }
-}
-END_TEST
 
 /* A sum of products is off by about u times its largest partial sum, which is of the size of the largest score or of 1; four
  * of those for the product, the scale, a bias and a softcap. An error e of a score changes its probability by a factor
@@ -152,5 +131,5 @@ START_TEST(matmul_as_in_torch)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("golden_attention", masks_as_in_transformers, attention_as_in_torch, alibi_slopes_as_in_mpt,
+HARNESS_DEVICE_SUITE("golden_attention", attention_as_in_torch, alibi_slopes_as_in_mpt,
                      matmul_as_in_torch)
