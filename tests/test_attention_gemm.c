@@ -408,4 +408,3 @@ END_TEST
 
 HARNESS_DEVICE_SUITE("attention_gemm", lengths_around_tiles, head_dims, layouts, masks, features, rotation_on_load,
                      random_cases, same_bits_twice, positions_shift_together)
-
