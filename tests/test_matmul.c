@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ * Matrix products on both paths against the reference. */
+#include <math.h>
+#include <string.h>
+
+#include <rosace/matmul.h>
+
+#include "harness.h"
+#include "src/reference/reference.h"
+
+typedef struct matmul_case {
+    size_t m, n, k, batch;
+    bool transpose_a, transpose_b;
+    bool share_b;       /* one B for the whole batch */
+    float alpha, beta;
+    int layout;         /* of the three operands */
+    rosace_dtype dtype;
+} matmul_case;
+
+static const rosace_matmul_path paths[] = {ROSACE_MATMUL_TILE, ROSACE_MATMUL_CLBLAST, ROSACE_MATMUL_AUTO};
+static const char *const path_names[] = {"matmul_tile", "matmul_clblast", "matmul_auto"};
+
+/* CLBlast's kernels take the simulator minutes, and fp16 on it needs an extension. */
+static bool has_path(rosace_matmul_path path, rosace_dtype dtype)
+{
+    return path != ROSACE_MATMUL_CLBLAST || (!harness_small() && (dtype == ROSACE_F32 || harness_device_info()->has_fp16));
+}
+
+static rosace_matrix matrix_of(const rosace_tensor *t)
+{
+    return (rosace_matrix){.mem = t->mem,
+                           .offset = t->offset,
+                           .rows = t->shape[1],
+                           .cols = t->shape[3],
+                           .row_stride = (size_t)t->stride[1],
+                           .batch_stride = t->shape[0] > 1 ? (size_t)t->stride[0] : 0};
+}
+
+static void run(const matmul_case *c, int path)
+{
+    const rosace_dtype dtype = c->dtype;
+    if (!has_path(paths[path], dtype)) return;
+    harness_case("%s %s %zux%zux%zu batch %zu%s%s%s alpha %g beta %g layout %s", path_names[path],
+                 dtype == ROSACE_F16 ? "f16" : "f32", c->m, c->n, c->k, c->batch, c->transpose_a ? " ta" : "",
+                 c->transpose_b ? " tb" : "", c->share_b ? " shared b" : "", (double)c->alpha, (double)c->beta,
+                 harness_layout_name(c->layout));
+    const size_t b_batch = c->share_b ? 1 : c->batch;
+    double *a = harness_random(c->batch * c->m * c->k, dtype), *b = harness_random(b_batch * c->k * c->n, dtype);
+    double *out = harness_random(c->batch * c->m * c->n, dtype);
+    const rosace_tensor ta = harness_tensor(c->layout, dtype, c->batch, c->transpose_a ? c->k : c->m, 1,
+                                            c->transpose_a ? c->m : c->k, a);
+    const rosace_tensor tb = harness_tensor(c->layout, dtype, b_batch, c->transpose_b ? c->n : c->k, 1,
+                                            c->transpose_b ? c->k : c->n, b);
+    /* With beta = 0 what stands in C (here NaN) does not matter. */
+    const rosace_tensor tc = harness_tensor(c->layout, dtype, c->batch, c->m, 1, c->n, c->beta != 0.0f ? out : NULL);
+    rosace_matmul_args args = ROSACE_MATMUL_ARGS_DEFAULT;
+    args.dtype = dtype;
+    args.a = matrix_of(&ta);
+    args.b = matrix_of(&tb);
+    args.c = matrix_of(&tc);
+    args.transpose_a = c->transpose_a;
+    args.transpose_b = c->transpose_b;
+    args.alpha = c->alpha;
+    args.beta = c->beta;
+    args.batch = c->batch;
+    args.path = paths[path];
+    harness_ok(rosace_matmul(harness_context(), harness_queue(), &args, 0, NULL, NULL));
+    for (size_t z = 0; z < c->batch; z++)
+        ref_matmul(c->m, c->n, c->k, c->transpose_a, c->transpose_b, (double)c->alpha, (double)c->beta, a + z * c->m * c->k,
+                   b + (c->share_b ? 0 : z) * c->k * c->n, out + z * c->m * c->n);
+    /* k products below 1, each rounded with a sum that grows like sqrt(k): at most k sqrt(k) units, in practice far less;
+     * CLBlast's fp16 also keeps its sums in fp16. */
+    const double unit = ldexp(1.0, dtype == ROSACE_F16 && args.path != ROSACE_MATMUL_TILE && harness_device_info()->has_fp16 ? -11 : -24);
+    const double k = (double)c->k;
+    harness_check(path_names[path], &tc, out,
+                  (harness_tolerance){.absolute = unit * (fabs((double)c->alpha) * k * sqrt(k) + 2.0 * fabs((double)c->beta))});
+}
+
+static void on_every_path(matmul_case c)
+{
+    for (int dtype = 0; dtype < 2; dtype++)
+        for (int path = 0; path < 3; path++) {
+            c.dtype = dtype ? ROSACE_F16 : ROSACE_F32;
+            run(&c, path);
+        }
+}
+
+START_TEST(sizes_around_tiles)
+{
+    static const size_t sizes[][3] = {{1, 1, 1},    {1, 33, 7},    {33, 1, 64},   {12, 32, 256},  {13, 31, 257}, {31, 33, 255},
+                                      {64, 64, 64}, {97, 130, 19}, {241, 65, 40}, {300, 47, 300}, {5, 344, 128}, {480, 32, 513}};
+    const size_t count = harness_small() ? 7 : sizeof sizes / sizeof sizes[0];
+    for (size_t i = 0; i < count; i++)
+        on_every_path((matmul_case){.m = sizes[i][0], .n = sizes[i][1], .k = sizes[i][2], .batch = 1, .alpha = 1.0f});
+}
+END_TEST
+
+START_TEST(transposes_layouts_and_scales)
+{
+    for (int t = 0; t < 4; t++)
+        for (int layout = 0; layout < HARNESS_LAYOUTS; layout += 1 + t % 2) {
+            matmul_case c = {.m = 37, .n = 45, .k = 50, .batch = 1, .alpha = 0.5f, .beta = -2.0f, .layout = layout};
+            if (harness_small()) c.m = 9, c.n = 10, c.k = 20;
+            c.transpose_a = t & 1;
+            c.transpose_b = t & 2;
+            on_every_path(c);
+        }
+}
+END_TEST
+
+START_TEST(batches)
+{
+    for (int share = 0; share < 2; share++)
+        for (int beta = 0; beta < 2; beta++) {
+            matmul_case c = {.m = 20, .n = 35, .k = 33, .batch = 5, .share_b = share, .alpha = 1.5f, .beta = (float)beta};
+            on_every_path(c);
+            c.layout = HARNESS_GAPS;
+            c.transpose_b = true;
+            on_every_path(c);
+        }
+}
+END_TEST
+
+START_TEST(whatever_comes)
+{
+    const int count = harness_small() ? 6 : 40, most = harness_small() ? 30 : 200;
+    for (int i = 0; i < count; i++) {
+        matmul_case c = {.m = (size_t)harness_random_integer(1, most),
+                         .n = (size_t)harness_random_integer(1, most),
+                         .k = (size_t)harness_random_integer(1, 2 * most),
+                         .batch = (size_t)harness_random_integer(1, 3),
+                         .alpha = (float)harness_random_real(-2.0, 2.0),
+                         .beta = (float)harness_random_integer(0, 1),
+                         .transpose_a = harness_random_integer(0, 1),
+                         .transpose_b = harness_random_integer(0, 1),
+                         .share_b = harness_random_integer(0, 1),
+                         .layout = (int)harness_random_integer(0, HARNESS_LAYOUTS - 1)};
+        on_every_path(c);
+    }
+}
+END_TEST
+
+START_TEST(refusals)
+{
+    const rosace_tensor a = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, 8, 1, 6, harness_random(48, ROSACE_F32));
+    const rosace_tensor b = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, 6, 1, 7, harness_random(42, ROSACE_F32));
+    const rosace_tensor c = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, 8, 1, 7, NULL);
+    rosace_matmul_args good = ROSACE_MATMUL_ARGS_DEFAULT;
+    good.a = matrix_of(&a);
+    good.b = matrix_of(&b);
+    good.c = matrix_of(&c);
+    rosace_context *context = harness_context();
+    cl_command_queue queue = harness_queue();
+#define REFUSED(change, text)                                                                                          \
+    do {                                                                                                               \
+        rosace_matmul_args args = good;                                                                                \
+        change;                                                                                                        \
+        harness_case("%s", #change);                                                                                   \
+        harness_refused(rosace_matmul(context, queue, &args, 0, NULL, event), event, &c, ROSACE_INVALID_ARGUMENT, text); \
+    } while (0)
+    harness_refused(rosace_matmul(NULL, queue, &good, 0, NULL, event), event, &c, ROSACE_INVALID_ARGUMENT, "context");
+    harness_refused(rosace_matmul(context, NULL, &good, 0, NULL, event), event, &c, ROSACE_INVALID_ARGUMENT, "queue");
+    harness_refused(rosace_matmul(context, queue, NULL, 0, NULL, event), event, &c, ROSACE_INVALID_ARGUMENT, "args");
+    harness_refused(rosace_matmul(context, queue, &good, 1, NULL, event), event, &c, ROSACE_INVALID_ARGUMENT, "num_wait");
+    REFUSED(args.struct_size = 0, "struct_size");
+    REFUSED(args.struct_size = 4096, "struct_size");
+    REFUSED(args.dtype = (rosace_dtype)7, "dtype");
+    REFUSED(args.path = (rosace_matmul_path)9, "path");
+    REFUSED(args.batch = 0, "batch");
+    REFUSED(args.batch = 2, "c.batch_stride");
+    REFUSED(args.alpha = NAN, "alpha");
+    REFUSED(args.beta = INFINITY, "beta");
+    REFUSED(args.a.mem = NULL, "a");
+    REFUSED(args.b.mem = NULL, "b");
+    REFUSED(args.c.mem = NULL, "c");
+    REFUSED(args.a.rows = 0, "a.rows");
+    REFUSED(args.b.cols = 0, "b.cols");
+    REFUSED(args.a.row_stride = 5, "a.row_stride");
+    REFUSED(args.a.offset = SIZE_MAX / 2, "a");
+    REFUSED(args.b.rows = 5, "op(b)");
+    REFUSED(args.c.rows = 7, "c.rows");
+    REFUSED(args.c.cols = 6, "c.cols");
+    REFUSED(args.transpose_a = true, "op(");
+    REFUSED(args.c.row_stride = 100000, "c");
+    REFUSED(args.a.mem = c.mem; args.a.offset = c.offset, "c");
+    if (!harness_device_info()->has_fp16 && harness_device_info()->device_class == ROSACE_DEVICE_CPU) {
+        const rosace_tensor h = harness_tensor(HARNESS_BSHD, ROSACE_F16, 1, 6, 1, 6, harness_random(36, ROSACE_F16));
+        const rosace_tensor out = harness_tensor(HARNESS_BSHD, ROSACE_F16, 1, 6, 1, 6, NULL);
+        rosace_matmul_args args = ROSACE_MATMUL_ARGS_DEFAULT;
+        args.dtype = ROSACE_F16;
+        args.path = ROSACE_MATMUL_CLBLAST;
+        args.a = args.b = matrix_of(&h);
+        args.c = matrix_of(&out);
+        harness_refused(rosace_matmul(context, queue, &args, 0, NULL, event), event, &out, ROSACE_UNSUPPORTED, "cl_khr_fp16");
+    }
+}
+END_TEST
+
+HARNESS_DEVICE_SUITE("matmul", sizes_around_tiles, transposes_layouts_and_scales, batches, whatever_comes, refusals)
