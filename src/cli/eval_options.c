@@ -20,7 +20,7 @@ static const char example[] =
 static void print_systems(char *out, size_t bytes) {
     size_t used = (size_t)snprintf(out, bytes, "Position systems (without --positions, all that fit the model):\n");
     for (const position_system *p = position_systems; p->name && used < bytes; p++)
-        used += (size_t)snprintf(out + used, bytes - used, "  %-13s %s\n", p->name, p->about);
+        used += (size_t)snprintf(out + used, bytes - used, "  %-20s %s\n", p->name, p->about);
     if (used < bytes) snprintf(out + used, bytes - used, "\n%s", example);
 }
 

@@ -14,9 +14,10 @@ static const struct {
     {"#d6281f", "#ff6b61"}, /* rope */
     {"#33383d", "#d5dade"}, /* alibi */
     {"#8a6d00", "#e0c04a"}, /* sinusoidal */
-    {"#0b8a6a", "#3fd6ad"}, /* shaw */
+    {"#5f6b1e", "#c3d35a"}, /* shaw */
     {"#1a5fd0", "#5ea2ff"}, /* window */
     {"#0c8fa3", "#45cfe3"}, /* window+sinks */
+    {"#00a37a", "#52e0b8"}, /* window+sinks+rerope */
     {"#3d8b1f", "#86d45f"}, /* bca */
     {"#7a3fc4", "#b98aff"}, /* rerope */
     {"#e07400", "#ffab4d"}, /* pi */

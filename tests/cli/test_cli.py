@@ -175,7 +175,8 @@ def test_every_system_of_every_kind():
     args = [*folders, "--text", text, *SHORT]
     report = run.evaluate(*args)
     names = [s["name"] for s in report["series"]]
-    systems = ["rope", "window", "window+sinks", "bca", "rerope", "pi", "ntk", "yarn", "logn", "window+logn"]
+    systems = ["rope", "window", "window+sinks", "window+sinks+rerope", "bca", "rerope", "pi", "ntk", "yarn", "logn",
+               "window+logn"]
     wanted = ["rope/" + s for s in systems]
     wanted += [f"{kind}/{s}" for kind in ("sinusoidal", "alibi", "shaw") for s in (kind, "window")]
     run.check(names == wanted, f"series {names}")

@@ -11,20 +11,35 @@ enum { ANY = POSITION_ROPE | POSITION_SINUSOIDAL | POSITION_ALIBI | POSITION_SHA
 
 /* clang-format off */
 const position_system position_systems[] = {
-    /* name           fits                  window sinks  block  rerope logn  scaling */
-    {"rope",          POSITION_ROPE,        false, false, false, false, false, 0,    "rotary embedding as trained"},
-    {"alibi",         POSITION_ALIBI,       false, false, false, false, false, 0,    "linear biases as trained"},
-    {"sinusoidal",    POSITION_SINUSOIDAL,  false, false, false, false, false, 0,    "sinusoidal table as trained"},
-    {"shaw",          POSITION_SHAW,        false, false, false, false, false, 0,    "clipped relative positions as trained"},
-    {"window",        ANY,                  true,  false, false, false, false, 0,    "only the last W keys before a query are visible"},
-    {"window+sinks",  POSITION_ROPE,        true,  true,  false, false, false, 0,    "and the first S keys (StreamingLLM, LM-Infinite)"},
-    {"bca",           POSITION_ROPE,        false, false, true,  false, false, 0,    "blockwise causal: the query's block of C and the one before"},
-    {"rerope",        POSITION_ROPE,        false, false, false, true,  false, 0,    "distances beyond a window look alike (ReRoPE)"},
-    {"pi",            POSITION_ROPE,        false, false, false, false, false, PI,   "position interpolation by length / L"},
-    {"ntk",           POSITION_ROPE,        false, false, false, false, false, NTK,  "NTK-aware base by length / L"},
-    {"yarn",          POSITION_ROPE,        false, false, false, false, false, YARN, "YaRN by length / L"},
-    {"logn",          POSITION_ROPE,        false, false, false, false, true,  0,    "queries scaled by log(position) / log(L)"},
-    {"window+logn",   POSITION_ROPE,        true,  false, false, false, true,  0,    "window and log-n together"},
+    /* name                fits                 window sinks  block  rerope logn   scaling */
+    {"rope",                POSITION_ROPE,       false, false, false, false, false, 0,
+     "rotary embedding as trained"},
+    {"alibi",               POSITION_ALIBI,      false, false, false, false, false, 0,
+     "linear biases as trained"},
+    {"sinusoidal",          POSITION_SINUSOIDAL, false, false, false, false, false, 0,
+     "sinusoidal table as trained"},
+    {"shaw",                POSITION_SHAW,       false, false, false, false, false, 0,
+     "clipped relative positions as trained"},
+    {"window",              ANY,                 true,  false, false, false, false, 0,
+     "only the last W keys before a query are visible"},
+    {"window+sinks",        POSITION_ROPE,       true,  true,  false, false, false, 0,
+     "and the first S keys, at their own places"},
+    {"window+sinks+rerope", POSITION_ROPE,       true,  true,  false, true,  false, 0,
+     "and the first S keys, never further off than W (LM-Infinite)"},
+    {"bca",                 POSITION_ROPE,       false, false, true,  false, false, 0,
+     "blockwise causal: the query's block of C keys and the one before"},
+    {"rerope",              POSITION_ROPE,       false, false, false, true,  false, 0,
+     "distances beyond a window look alike (ReRoPE)"},
+    {"pi",                  POSITION_ROPE,       false, false, false, false, false, PI,
+     "position interpolation by length / L"},
+    {"ntk",                 POSITION_ROPE,       false, false, false, false, false, NTK,
+     "NTK-aware base by length / L"},
+    {"yarn",                POSITION_ROPE,       false, false, false, false, false, YARN,
+     "YaRN by length / L"},
+    {"logn",                POSITION_ROPE,       false, false, false, false, true,  0,
+     "queries scaled by log(position) / log(L)"},
+    {"window+logn",         POSITION_ROPE,       true,  false, false, false, true,  0,
+     "window and log-n together"},
     {NULL, 0, false, false, false, false, false, 0, NULL},
 };
 /* clang-format on */
@@ -49,17 +64,24 @@ static int64_t either(bool used, int64_t value, int64_t fallback) {
 position_settings position_resolve(const position_system *system, const position_settings *settings,
                                    const model_config *config) {
     const int64_t length = config->train_length;
+    const int64_t window = either(system->window, settings->window, length - 1);
     return (position_settings){
-        .window = either(system->window, settings->window, length - 1),
+        .window = window,
         .sinks = either(system->sinks, settings->sinks, 4),
         .block = either(system->block, settings->block, length / 2),
-        .rerope_window = either(system->rerope, settings->rerope_window, length - length / 4),
+        .rerope_window = either(system->rerope, settings->rerope_window,
+                                system->window ? (window > 1 ? window : 1) : length - length / 4),
     };
 }
 
 void position_label(const position_system *system, const position_settings *settings, char *out, size_t bytes) {
     const long long window = settings->window, sinks = settings->sinks, block = settings->block;
-    if (system->sinks)
+    const long long rerope = settings->rerope_window;
+    if (system->sinks && system->rerope && rerope == window)
+        snprintf(out, bytes, "window %lld + %lld sinks, capped", window, sinks);
+    else if (system->sinks && system->rerope)
+        snprintf(out, bytes, "window %lld + %lld sinks, capped %lld", window, sinks, rerope);
+    else if (system->sinks)
         snprintf(out, bytes, "window %lld + %lld sinks", window, sinks);
     else if (system->window && system->logn)
         snprintf(out, bytes, "window %lld + log-n", window);
@@ -68,7 +90,7 @@ void position_label(const position_system *system, const position_settings *sett
     else if (system->block)
         snprintf(out, bytes, "blockwise %lld", block);
     else if (system->rerope)
-        snprintf(out, bytes, "ReRoPE %lld", (long long)settings->rerope_window);
+        snprintf(out, bytes, "ReRoPE %lld", rerope);
     else if (system->scaling == PI)
         snprintf(out, bytes, "interpolation");
     else if (system->scaling == NTK)

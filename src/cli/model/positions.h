@@ -30,7 +30,7 @@ typedef struct position_settings {
     int64_t window;        /* (default L - 1) */
     int64_t sinks;         /* (default 4) */
     int64_t block;         /* (default L / 2) */
-    int64_t rerope_window; /* (default 3 L / 4) */
+    int64_t rerope_window; /* (default 3 L / 4; W beside a window) */
 } position_settings;
 
 const position_system *position_find(const char *name);
