@@ -198,6 +198,12 @@ static int compare_labels(const void *a, const void *b) {
     return x->series < y->series ? -1 : 1;
 }
 
+/* Earlier series are drawn later, so that they lie above what agrees with them. */
+static int compare_drawing(const void *a, const void *b) {
+    const end_label *x = a, *y = b;
+    return x->series > y->series ? -1 : 1;
+}
+
 /* Labels as close to their curves' ends as they can be without touching: pushed down from the top, then up from below.
  */
 static end_label *place_labels(const eval_report *report, const frame *f) {
@@ -213,6 +219,7 @@ static end_label *place_labels(const eval_report *report, const frame *f) {
     double limit = f->bottom + 30; /* the corner below the axis is free */
     for (size_t i = n; i-- > 0; limit = labels[i].y - gap)
         labels[i].y = fmin(labels[i].y, limit);
+    qsort(labels, n, sizeof *labels, compare_drawing);
     return labels;
 }
 
