@@ -38,13 +38,49 @@ static const cpu_tile *find_cpu_tile(const rosace_device_info *device, size_t he
     return tile;
 }
 
+typedef struct gpu_tile {
+    unsigned head_dim; /* at most */
+    unsigned across, down, tile_q, tile_k, chunk;
+} gpu_tile;
+
+/* The first row whose work-group and local memory the device has. ROWS, KEYS and DIMS of the kernel give 16 accumulators for
+ * scores and up to 64 for results, which is what a work-item's registers hold on the GPUs at hand. The larger groups read
+ * keys and values half as often; the smaller stay below 64 work-items and 16 KiB, which every OpenCL GPU has. */
+/* clang-format off */
+static const gpu_tile gpu_tiles[] = {
+    /* head_dim ACROSS DOWN TILE_Q TILE_K CHUNK      local memory */
+    {       64,     8,  16,    64,    32,   16},  /* 29 KiB       */
+    {       64,     8,   8,    32,    32,   16},  /* 15.5 KiB     */
+    {      128,     8,  16,    32,    32,   32},  /* 25.5 KiB     */
+    {      128,     8,   8,    16,    32,   32},  /* 14.9 KiB     */
+    {      ANY,     8,   8,     8,    32,   32},  /* 13.5 KiB     */
+    {        0,     0,   0,     0,     0,    0},
+};
+/* clang-format on */
+
+static size_t gpu_tile_bytes(const gpu_tile *t, size_t head_dim)
+{
+    return sizeof(float) * (t->tile_q * (head_dim + 1) + t->tile_k * (t->chunk + 1) + t->tile_q * (t->tile_k + 1) +
+                            t->tile_q * (t->across + 1));
+}
+
+/* NULL when none fits. */
+static const gpu_tile *find_gpu_tile(const rosace_device_info *device, size_t head_dim)
+{
+    for (const gpu_tile *tile = gpu_tiles; tile->head_dim; tile++)
+        if (head_dim <= tile->head_dim && tile->across * tile->down <= device->max_work_group_size &&
+            gpu_tile_bytes(tile, head_dim) <= device->local_memory_bytes)
+            return tile;
+    return NULL;
+}
+
 /* ---- The plan's state -------------------------------------------------------------------------------------------- */
 
 typedef struct fused_state {
     cl_kernel kernel;
     rosace_rope_plan *rope;
     unsigned queries; /* rows of a tile */
-    unsigned group;   /* work-items of a work-group */
+    unsigned items;   /* of a work-group */
 } fused_state;
 
 static void destroy(rosace_attention_plan *plan)
@@ -96,7 +132,7 @@ static rosace_status create_cpu(rosace_attention_plan *plan)
     fused_state *state = plan->state = rsc_calloc(plan->context, 1, sizeof *state);
     if (!state) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
     state->queries = tile->vec * tile->vecs;
-    state->group = 1;
+    state->items = 1;
     rsc_options options = {.count = 0};
     rsc_option_int(&options, "VEC", tile->vec);
     rsc_option_int(&options, "VECS", tile->vecs);
@@ -106,6 +142,27 @@ static rosace_status create_cpu(rosace_attention_plan *plan)
     snprintf(plan->variant_name, sizeof plan->variant_name, "attention_cpu_%s_d%zu_q%uk%u",
              desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->head_dim, state->queries, tile->tile_k);
     return build(plan, state, "attention_cpu.cl", "attention_cpu", &options);
+}
+
+static rosace_status create_gpu(rosace_attention_plan *plan)
+{
+    const rosace_attention_desc *desc = &plan->desc;
+    const gpu_tile *tile = find_gpu_tile(rosace_context_device_info(plan->context), desc->head_dim);
+    fused_state *state = plan->state = rsc_calloc(plan->context, 1, sizeof *state);
+    if (!state) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
+    state->queries = tile->tile_q;
+    state->items = tile->across * tile->down;
+    unsigned chunk = tile->chunk; /* halved until it divides head_dim; 8 always does */
+    while (desc->head_dim % chunk) chunk /= 2;
+    rsc_options options = {.count = 0};
+    rsc_option_int(&options, "ACROSS", tile->across);
+    rsc_option_int(&options, "DOWN", tile->down);
+    rsc_option_int(&options, "TILE_Q", tile->tile_q);
+    rsc_option_int(&options, "TILE_K", tile->tile_k);
+    rsc_option_int(&options, "CHUNK", chunk);
+    snprintf(plan->variant_name, sizeof plan->variant_name, "attention_gpu_%s_d%zu_q%uk%u",
+             desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->head_dim, state->queries, tile->tile_k);
+    return build(plan, state, "attention_gpu.cl", "attention_gpu", &options);
 }
 
 /* ---- Workspace: rotated copies of q and k ------------------------------------------------------------------------- */
@@ -218,8 +275,8 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(q.mem), RSC_ARG(k.mem), RSC_ARG(args->v.mem),
                       RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(bias), RSC_ARG(ids), RSC_ARG(packed));
     if (status) return status;
-    const size_t global[3] = {(size_t)packed.tiles * packed.group * state->group, plan->desc.n_kv_heads, call->batch};
-    const size_t local[3] = {state->group, 1, 1};
+    const size_t global[3] = {(size_t)packed.tiles * packed.group * state->items, plan->desc.n_kv_heads, call->batch};
+    const size_t local[3] = {state->items, 1, 1};
     return rsc_chain_kernel(chain, state->kernel, 3, global, local, plan->variant->name);
 }
 
@@ -229,8 +286,21 @@ static bool accepts_cpu(const rosace_device_info *device, const rosace_attention
     return accepts_positions(desc, reason, reason_bytes);
 }
 
+static bool accepts_gpu(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
+{
+    if (!find_gpu_tile(device, desc->head_dim)) {
+        snprintf(reason, reason_bytes, "head_dim %zu: no tile fits work-groups of %zu and %llu bytes of local memory",
+                 desc->head_dim, device->max_work_group_size, (unsigned long long)device->local_memory_bytes);
+        return false;
+    }
+    return accepts_positions(desc, reason, reason_bytes);
+}
+
+static bool suits_gpu(const rosace_device_info *device) { return device->device_class != ROSACE_DEVICE_CPU; }
+
 /* clang-format off */
 const rsc_attention_variant rsc_attention_fused_variants[] = {
+    {"attention_gpu", ROSACE_PATH_FUSED, accepts_gpu, create_gpu, destroy, workspace_bytes, enqueue, suits_gpu},
     {"attention_cpu", ROSACE_PATH_FUSED, accepts_cpu, create_cpu, destroy, workspace_bytes, enqueue, NULL},
     {.name = NULL},
 };
