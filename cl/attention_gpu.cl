@@ -6,8 +6,8 @@
  *
  * A work-group of ITEMS = ACROSS * DOWN work-items owns a tile of TILE_Q queries of one head. Item (x, y) has the queries
  * y, y + DOWN, ... of the tile; of a tile of TILE_K keys the scores with keys x, x + ACROSS, ...; and of the results the
- * dimensions x, x + ACROSS, ... Both products run from local memory into registers, CHUNK dimensions of keys or values at a
- * time:
+ * dimensions x, x + ACROSS, ... Both products run from local memory into registers, the first with CHUNK dimensions of all
+ * keys of the tile at a time, the second with all dimensions of as many values as take the same room:
  *
  *     query_tile[m][d]  the queries        chunk[n][d]  keys, then values        weight[m][n]  after the softmax
  *
@@ -21,8 +21,8 @@
  * Global size: (tiles * group * ITEMS, key/value heads, batch), work-groups of ITEMS. The heads that share keys and values
  * are neighbours.
  *
- * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); ACROSS divides TILE_K and CHUNK, DOWN divides TILE_Q; CHUNK divides
- * HEAD_DIM and is a multiple of 4; SOFTCAP, LOGN 0 or 1. A position system that adds a bias is a piece before this one
+ * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); ACROSS divides TILE_K and HEAD_DIM, DOWN divides TILE_Q; CHUNK
+ * divides HEAD_DIM and is a multiple of 4, HEAD_DIM / TILE_K at least; SOFTCAP, LOGN 0 or 1. A position system that adds a bias is a piece before this one
  * (position/alibi.clh).
  */
 #include "lib/dtype.clh"
@@ -57,18 +57,19 @@
 #define POSITION_BIAS 0
 #endif
 
-#if TILE_Q % DOWN || TILE_K % ACROSS || CHUNK % ACROSS || CHUNK % 4 || HEAD_DIM % CHUNK
-#error "DOWN must divide TILE_Q; ACROSS TILE_K and CHUNK; 4 CHUNK; CHUNK HEAD_DIM"
+#if TILE_Q % DOWN || TILE_K % ACROSS || HEAD_DIM % ACROSS || CHUNK % 4 || HEAD_DIM % CHUNK || TILE_K * CHUNK < HEAD_DIM
+#error "DOWN must divide TILE_Q; ACROSS TILE_K and HEAD_DIM; 4 CHUNK; CHUNK HEAD_DIM, and TILE_K * CHUNK be no less"
 #endif
 
 #define ITEMS (ACROSS * DOWN)
 #define ROWS (TILE_Q / DOWN)         /* of an item */
 #define KEYS (TILE_K / ACROSS)
-#define DIMS (CHUNK / ACROSS)        /* of a chunk */
-#define CHUNKS (HEAD_DIM / CHUNK)
+#define DIMS (HEAD_DIM / ACROSS)
+#define VALUES (TILE_K * CHUNK / HEAD_DIM < TILE_K ? TILE_K * CHUNK / HEAD_DIM : TILE_K) /* that the chunk holds */
 #define LN_2 0.693147181f
 
 #define FOR_ROWS _Pragma("unroll") for (int i = 0; i < ROWS; i++)
+#define FOR_DIMS _Pragma("unroll") for (int d = 0; d < DIMS; d++)
 #define FOR_KEYS _Pragma("unroll") for (int j = 0; j < KEYS; j++)
 
 /* Below every score, and below that what hidden keys get: their weight is exactly 0 even before a key was seen. */
@@ -96,7 +97,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
               __global const int *restrict ids, const rsc_attention_kernel_args args)
 {
     __local float query_tile[TILE_Q][HEAD_DIM + 1];
-    __local float chunk[TILE_K][CHUNK + 1];
+    __local float chunk[TILE_K * (CHUNK + 1)];
     __local float weight[TILE_Q][TILE_K + 1];
     __local float partial[TILE_Q][ACROSS + 1];
 
@@ -117,7 +118,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
 
     load_tile(&query_tile[0][0], HEAD_DIM + 1, q, args.q.seq_stride, row_first, row_last, 0, TILE_Q, HEAD_DIM, item);
 
-    float result[ROWS][CHUNKS * DIMS];
+    float result[ROWS][DIMS];
     float largest[ROWS], sum[ROWS], scale[ROWS];
     int place[ROWS], head_end[ROWS], band_begin[ROWS], band_end[ROWS];
     FOR_ROWS
@@ -138,8 +139,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
         const long position = args.position_first + id;
         if (position > 0) scale[i] *= fmax(1.0f, log((float)(position + 1)) * args.inverse_log_train);
 #endif
-#pragma unroll
-        for (int d = 0; d < CHUNKS * DIMS; d++) result[i][d] = 0.0f;
+        FOR_DIMS result[i][d] = 0.0f;
     }
     const mask_intervals visit =
         mask_tile(&args.mask, row_first + args.mask.q_offset, min(row_first + TILE_Q - 1, row_last) + args.mask.q_offset);
@@ -152,15 +152,15 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
         for (int first = begin; first < end; first += TILE_K) {
             float score[ROWS][KEYS];
             FOR_ROWS FOR_KEYS score[i][j] = 0.0f;
-            for (int c = 0; c < CHUNKS; c++) {
+            for (int c = 0; c < HEAD_DIM; c += CHUNK) {
                 barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of chunk */
-                load_tile(&chunk[0][0], CHUNK + 1, k, k_stride, first, end - 1, c * CHUNK, TILE_K, CHUNK, item);
+                load_tile(chunk, CHUNK + 1, k, k_stride, first, end - 1, c, TILE_K, CHUNK, item);
                 barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll 4
                 for (int d = 0; d < CHUNK; d++) {
                     float a[ROWS], b[KEYS];
-                    FOR_ROWS a[i] = query_tile[y + i * DOWN][c * CHUNK + d];
-                    FOR_KEYS b[j] = chunk[x + j * ACROSS][d];
+                    FOR_ROWS a[i] = query_tile[y + i * DOWN][c + d];
+                    FOR_KEYS b[j] = chunk[(x + j * ACROSS) * (CHUNK + 1) + d];
                     FOR_ROWS FOR_KEYS score[i][j] = mad(a[i], b[j], score[i][j]);
                 }
             }
@@ -202,25 +202,20 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
                     weight[y + i * DOWN][x + j * ACROSS] = w;
                     sum[i] += w;
                 }
-#pragma unroll
-                for (int d = 0; d < CHUNKS * DIMS; d++) result[i][d] *= rescale;
+                FOR_DIMS result[i][d] *= rescale;
             }
 
-#pragma unroll
-            for (int c = 0; c < CHUNKS; c++) {
+            for (int block = 0; block < TILE_K; block += VALUES) {
                 barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of chunk, and of weight */
-                load_tile(&chunk[0][0], CHUNK + 1, v, v_stride, first, end - 1, c * CHUNK, TILE_K, CHUNK, item);
+                load_tile(chunk, HEAD_DIM, v, v_stride, first + block, end - 1, 0, VALUES, HEAD_DIM, item);
                 barrier(CLK_LOCAL_MEM_FENCE);
-                for (int n = 0; n < TILE_K; n++) {
-                    float a[ROWS], b[DIMS];
-                    FOR_ROWS a[i] = weight[y + i * DOWN][n];
-#pragma unroll
-                    for (int d = 0; d < DIMS; d++) b[d] = chunk[n][x + d * ACROSS];
-                    FOR_ROWS
+                for (int n = 0; n < min(VALUES, TILE_K - block); n++) {
+                    float a[ROWS];
+                    FOR_ROWS a[i] = weight[y + i * DOWN][block + n];
+                    FOR_DIMS
                     {
-#pragma unroll
-                        for (int d = 0; d < DIMS; d++)
-                            result[i][c * DIMS + d] = mad(a[i], b[d], result[i][c * DIMS + d]);
+                        const float b = chunk[n * HEAD_DIM + x + d * ACROSS];
+                        FOR_ROWS result[i][d] = mad(a[i], b, result[i][d]);
                     }
                 }
             }
@@ -239,9 +234,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
         /* A row that saw no key has a sum of 0, and zeros for a result. */
         const float inverse = total == 0.0f ? 0.0f : 1.0f / total;
         __global STORE *to = out + (size_t)m * args.out.seq_stride;
-#pragma unroll
-        for (int d = 0; d < CHUNKS * DIMS; d++)
-            store1(result[i][d] * inverse, to, d / DIMS * CHUNK + x + d % DIMS * ACROSS);
+        FOR_DIMS store1(result[i][d] * inverse, to, x + d * ACROSS);
         if (args.has_lse && x == 0)
             lse[args.lse_offset + ((size_t)batch * args.heads + head) * args.seq_q + m] =
                 total == 0.0f ? -INFINITY : LN_2 * (largest[i] + log2(total));
