@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The fused attention kernels, each row of them on each device, against the reference. */
+ * Attention, each variant row of both paths on each device, against the reference. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +9,8 @@
 #include "src/ops/attention.h"
 #include "src/reference/reference.h"
 
+typedef enum shaw_tables { SHAW_BOTH = 0, SHAW_KEY, SHAW_VALUE } shaw_tables;
+
 typedef struct attention_case {
     rosace_attention_desc desc;
     rosace_rope_desc rope; /* used when head_dim in it is not 0 */
@@ -17,7 +19,18 @@ typedef struct attention_case {
     int q_layout, kv_layout, out_layout;
     int64_t first_position; /* -1: the default positions; else ids: queries from there on, keys so that the places agree */
     bool lse;
+    shaw_tables shaw; /* which are given */
 } attention_case;
+
+/* The rows of both paths, one after the other; NULL behind the last. */
+static const rsc_attention_variant *row_at(int i)
+{
+    static const rsc_attention_variant *const tables[] = {rsc_attention_fused_variants, rsc_attention_gemm_variants};
+    for (int t = 0; t < 2; t++)
+        for (const rsc_attention_variant *row = tables[t]; row->name; row++)
+            if (i-- == 0) return row;
+    return NULL;
+}
 
 static attention_case plain(size_t heads, size_t kv_heads, size_t head_dim, size_t seq_q, size_t seq_k)
 {
@@ -31,7 +44,6 @@ static attention_case plain(size_t heads, size_t kv_heads, size_t head_dim, size
     c.desc.n_heads = heads;
     c.desc.n_kv_heads = kv_heads;
     c.desc.head_dim = head_dim;
-    c.desc.path = ROSACE_PATH_FUSED;
     return c;
 }
 
@@ -39,13 +51,13 @@ static void name_case(const char *variant, const attention_case *c)
 {
     const rosace_mask *m = &c->desc.mask;
     harness_case("%s %s batch %zu seq %zu:%zu offset %lld heads %zu:%zu head_dim %zu causal %d window %lld:%lld sinks %lld "
-                 "prefix %lld chunk %lld back %lld%s softcap %g logn %lld rope %zu layouts %s %s %s positions %lld",
+                 "prefix %lld chunk %lld back %lld%s softcap %g logn %lld rerope %lld rope %zu layouts %s %s %s positions %lld",
                  variant, c->desc.dtype == ROSACE_F16 ? "f16" : "f32", c->batch, c->seq_q, c->seq_k,
                  c->q_offset == ROSACE_ALIGN_BOTTOM_RIGHT ? -1LL : (long long)c->q_offset, c->desc.n_heads,
                  c->desc.n_kv_heads, c->desc.head_dim, m->causal, (long long)m->window_left, (long long)m->window_right,
                  (long long)m->sinks, (long long)m->prefix, (long long)m->chunk, (long long)m->chunk_back,
-                 c->desc.bias == ROSACE_BIAS_ALIBI ? " alibi" : "", (double)c->desc.softcap,
-                 (long long)c->desc.logn_train_len, c->rope.head_dim, harness_layout_name(c->q_layout),
+                 c->desc.bias == ROSACE_BIAS_ALIBI ? " alibi" : c->desc.bias == ROSACE_BIAS_SHAW ? " shaw" : "", (double)c->desc.softcap,
+                 (long long)c->desc.logn_train_len, (long long)c->desc.rerope_window, c->rope.head_dim, harness_layout_name(c->q_layout),
                  harness_layout_name(c->kv_layout), harness_layout_name(c->out_layout), (long long)c->first_position);
 }
 
@@ -102,6 +114,20 @@ static void run(const char *variant, const attention_case *c, bool check, attent
         args.bias_params = t.mem;
         args.bias_params_offset = t.offset;
     }
+    double *shaw_key = NULL, *shaw_value = NULL;
+    if (desc.bias == ROSACE_BIAS_SHAW) {
+        const size_t count = (size_t)(2 * desc.bias_max_distance + 1) * desc.head_dim;
+        if (c->shaw != SHAW_VALUE) {
+            const rosace_tensor t = harness_flat(ROSACE_F32, count, shaw_key = harness_random(count, ROSACE_F32));
+            args.shaw_key = t.mem;
+            args.shaw_key_offset = t.offset;
+        }
+        if (c->shaw != SHAW_KEY) {
+            const rosace_tensor t = harness_flat(ROSACE_F32, count, shaw_value = harness_random(count, ROSACE_F32));
+            args.shaw_value = t.mem;
+            args.shaw_value_offset = t.offset;
+        }
+    }
     int32_t *q_positions = NULL, *k_positions = NULL;
     if (c->first_position >= 0) {
         q_positions = harness_alloc(c->batch * c->seq_q, sizeof *q_positions);
@@ -129,7 +155,8 @@ static void run(const char *variant, const attention_case *c, bool check, attent
     const double scale = desc.scale > 0.0f ? (double)desc.scale : 1.0 / sqrt((double)desc.head_dim);
     if (desc.scale == 0.0f) desc.scale = (float)scale;
     const ref_attention_args reference = {.batch = c->batch, .seq_q = c->seq_q, .seq_k = c->seq_k, .q_offset = q_offset,
-                                          .q = q, .k = k, .v = v, .slopes = slopes, .q_positions = q_positions,
+                                          .q = q, .k = k, .v = v, .slopes = slopes, .shaw_key = shaw_key,
+                                          .shaw_value = shaw_value, .q_positions = q_positions,
                                           .k_positions = k_positions, .out = out, .lse = expected_lse};
     ref_attention(&desc, &reference);
     double logn = 1.0;
@@ -137,6 +164,8 @@ static void run(const char *variant, const attention_case *c, bool check, attent
         logn = fmax(1.0, log((double)(c->seq_k + c->seq_q + 1 + (size_t)(c->first_position > 0 ? c->first_position : 0))) /
                              log((double)desc.logn_train_len));
     harness_tolerance tolerance = tolerance_for(c, scale * logn, largest_slope * (double)(c->seq_k + c->seq_q + llabs(q_offset)));
+    /* As many products again in a score, values of up to 2. */
+    if (desc.bias == ROSACE_BIAS_SHAW) tolerance.absolute *= 4.0;
     size_t zeros = 0;
     for (size_t i = 0; i < c->batch * c->seq_q * desc.n_heads * desc.head_dim; i++) zeros += out[i] == 0.0;
     tolerance.mostly_zero = zeros > 0;
@@ -146,13 +175,13 @@ static void run(const char *variant, const attention_case *c, bool check, attent
     if (c->lse) harness_check("lse", &lse, expected_lse, tolerance);
 }
 
-/* Runs a case with every fused row and both data types. */
+/* Runs a case with every row and both data types. */
 static void on_every_row(attention_case c)
 {
     for (int dtype = 0; dtype < 2; dtype++)
-        for (const rsc_attention_variant *row = rsc_attention_fused_variants; row->name; row++) {
+        for (int r = 0; row_at(r); r++) {
             c.desc.dtype = dtype ? ROSACE_F16 : ROSACE_F32;
-            run(row->name, &c, true, NULL);
+            run(row_at(r)->name, &c, true, NULL);
         }
 }
 
@@ -349,12 +378,13 @@ static void same_bits(const rosace_tensor *a, const rosace_tensor *b, size_t cou
 
 START_TEST(same_bits_twice)
 {
-    for (const rsc_attention_variant *row = rsc_attention_fused_variants; row->name; row++) {
+    for (int r = 0; row_at(r); r++) {
+        const char *variant = row_at(r)->name;
         attention_case c = plain(4, 2, 64, shorter(100), shorter(100));
         c.desc.mask.causal = true;
         c.desc.mask.window_left = 40;
-        name_case(row->name, &c);
-        setenv("ROSACE_ATTENTION_VARIANT", row->name, 1);
+        name_case(variant, &c);
+        setenv("ROSACE_ATTENTION_VARIANT", variant, 1);
         const size_t count = c.seq_q * 4 * 64;
         double *q = harness_random(count, ROSACE_F32), *k = harness_random(count / 2, ROSACE_F32),
                *v = harness_random(count / 2, ROSACE_F32);
@@ -376,12 +406,13 @@ END_TEST
 /* All positions moved by 2^20: rotated scores depend on the distance alone. */
 START_TEST(positions_shift_together)
 {
-    for (const rsc_attention_variant *row = rsc_attention_fused_variants; row->name; row++) {
+    for (int r = 0; row_at(r); r++) {
+        const char *variant = row_at(r)->name;
         attention_case c = plain(2, 2, 64, shorter(60), shorter(60));
         c.desc.mask.causal = true;
         c.rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
         c.rope.head_dim = 64;
-        setenv("ROSACE_ATTENTION_VARIANT", row->name, 1);
+        setenv("ROSACE_ATTENTION_VARIANT", variant, 1);
         c.desc.rope = &c.rope;
         const size_t count = c.seq_q * 2 * 64;
         double *q = harness_random(count, ROSACE_F32), *k = harness_random(count, ROSACE_F32),
@@ -395,7 +426,7 @@ START_TEST(positions_shift_together)
         harness_ok(rosace_attention(harness_context(), harness_queue(), &c.desc, &args, 0, NULL, NULL));
         const double *unmoved = harness_download(&args.out);
         for (int bits = 10; bits <= 30; bits += 10) {
-            harness_case("%s, positions from 2^%d", row->name, bits);
+            harness_case("%s, positions from 2^%d", variant, bits);
             args.q_positions.offset = args.k_positions.offset = (int64_t)1 << bits;
             args.out = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, c.seq_q, 2, 64, NULL);
             harness_ok(rosace_attention(harness_context(), harness_queue(), &c.desc, &args, 0, NULL, NULL));
@@ -406,26 +437,86 @@ START_TEST(positions_shift_together)
 }
 END_TEST
 
-START_TEST(refuses_what_it_has_not)
+/* Clipped relative positions and ReRoPE; a row that has not got them says so when the plan is made. */
+static void where_offered(attention_case c)
 {
-    for (const rsc_attention_variant *row = rsc_attention_fused_variants; row->name; row++) {
-        attention_case c = plain(2, 2, 32, 8, 8);
-        rosace_attention_plan *plan = NULL;
-        setenv("ROSACE_ATTENTION_VARIANT", row->name, 1);
-        c.desc.bias = ROSACE_BIAS_SHAW;
-        c.desc.bias_max_distance = 4;
-        harness_expect_status(rosace_attention_plan_create(harness_context(), &c.desc, &plan), ROSACE_UNSUPPORTED, "SHAW");
-        c.desc.bias = ROSACE_BIAS_NONE;
-        c.desc.bias_max_distance = 0;
-        c.rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
-        c.desc.rope = &c.rope;
+    for (int dtype = 0; dtype < 2; dtype++)
+        for (int r = 0; row_at(r); r++) {
+            const rsc_attention_variant *row = row_at(r);
+            char reason[256] = "";
+            rosace_attention_desc desc = c.desc;
+            desc.dtype = c.desc.dtype = dtype ? ROSACE_F16 : ROSACE_F32;
+            if (c.rope.head_dim) desc.rope = &c.rope;
+            if (row->accepts(harness_device_info(), &desc, reason, sizeof reason)) {
+                run(row->name, &c, true, NULL);
+                continue;
+            }
+            rosace_attention_plan *plan = NULL;
+            setenv("ROSACE_ATTENTION_VARIANT", row->name, 1);
+            harness_expect_status(rosace_attention_plan_create(harness_context(), &desc, &plan), ROSACE_UNSUPPORTED, reason);
+            unsetenv("ROSACE_ATTENTION_VARIANT");
+        }
+}
+
+START_TEST(clipped_relative)
+{
+    attention_case c = plain(4, 2, 32, shorter(60), shorter(75));
+    c.batch = 2;
+    c.desc.bias = ROSACE_BIAS_SHAW;
+    for (int64_t reach = 1; reach < 100; reach = 5 * reach + 2) {
+        c.desc.bias_max_distance = reach;
+        c.desc.mask = (rosace_mask)ROSACE_MASK_DEFAULT;
+        where_offered(c);
         c.desc.mask.causal = true;
-        c.desc.rerope_window = 4;
-        harness_expect_status(rosace_attention_plan_create(harness_context(), &c.desc, &plan), ROSACE_UNSUPPORTED, "rerope");
-        unsetenv("ROSACE_ATTENTION_VARIANT");
+        c.kv_layout = HARNESS_GAPS;
+        where_offered(c);
+        c.desc.mask.window_left = 9;
+        c.desc.mask.sinks = 2;
+        c.out_layout = HARNESS_BHSD_GAPS;
+        where_offered(c);
     }
+    c.desc.softcap = 3.0f;
+    c.desc.logn_train_len = 10;
+    c.shaw = SHAW_KEY;
+    where_offered(c);
+    c.shaw = SHAW_VALUE;
+    where_offered(c);
+    c.desc.mask.chunk = 16;
+    c.shaw = SHAW_BOTH;
+    c.rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
+    c.rope.head_dim = 32;
+    where_offered(c);
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("attention_fused", lengths_around_tiles, head_dims, layouts, masks, features, rotation_on_load,
-                     random_cases, same_bits_twice, positions_shift_together, refuses_what_it_has_not)
+START_TEST(rerope)
+{
+    attention_case c = plain(4, 2, 64, shorter(90), shorter(100));
+    c.batch = 2;
+    c.rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
+    c.rope.head_dim = 64;
+    c.desc.mask.causal = true;
+    for (int64_t window = 1; window < 200; window = 4 * window + 3) {
+        c.desc.rerope_window = window;
+        where_offered(c);
+    }
+    c.desc.rerope_window = 20;
+    c.desc.mask.window_left = 35;
+    c.desc.mask.sinks = 4;
+    c.kv_layout = HARNESS_QKV;
+    where_offered(c);
+    c.first_position = 5000;
+    c.desc.logn_train_len = 100;
+    c.desc.bias = ROSACE_BIAS_ALIBI;
+    c.rope.interleaved = true;
+    where_offered(c);
+    /* The attention factor is on both operands, whether they are turned or not. */
+    c.rope.scaling.kind = ROSACE_ROPE_SCALING_YARN;
+    c.rope.scaling.factor = 4.0;
+    c.rope.scaling.original_max_position = 64;
+    where_offered(c);
+}
+END_TEST
+
+HARNESS_DEVICE_SUITE("attention", lengths_around_tiles, head_dims, layouts, masks, features, rotation_on_load,
+                     clipped_relative, rerope, random_cases, same_bits_twice, positions_shift_together)
