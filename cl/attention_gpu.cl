@@ -22,8 +22,8 @@
  * are neighbours.
  *
  * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); ACROSS divides TILE_K and HEAD_DIM, DOWN divides TILE_Q; CHUNK
- * divides HEAD_DIM and is a multiple of 4, HEAD_DIM / TILE_K at least; SOFTCAP, LOGN 0 or 1. A position system that adds a bias is a piece before this one
- * (position/alibi.clh).
+ * divides HEAD_DIM and is a multiple of 4, HEAD_DIM / TILE_K at least; SOFTCAP, LOGN 0 or 1. A position system that adds a
+ * bias is a piece before this one (position/alibi.clh).
  */
 #include "lib/dtype.clh"
 #include "lib/mask.clh"
@@ -111,8 +111,11 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
     v += args.v.offset + batch * args.v.batch_stride + kv_head * args.v.head_stride;
     out += args.out.offset + batch * args.out.batch_stride + head * args.out.head_stride;
     const size_t k_stride = args.k.seq_stride, v_stride = args.v.seq_stride;
-    const float bias_scale = args.bias_scale, cap_scale = args.cap_scale;
+#if SOFTCAP
+    const float cap_scale = args.cap_scale;
+#endif
 #if POSITION_BIAS
+    const float bias_scale = args.bias_scale;
     const float param = position_param(bias_params + args.bias_offset, head);
 #endif
 

@@ -5,9 +5,8 @@
  *   from   fp32 [matrices, rows, HEAD_DIM], packed; matrix z is batch z / inner, head z % inner
  *   out    row r of matrix z at offset + (z / inner) * batch_stride + (z % inner) * head_stride + r * seq_stride
  *
- * A work-item takes one row. Global size: (rows, matrices).
+ * A work-item takes one row. Global size: (rows, matrices). DTYPE_F16 is the storage of out.
  */
-#define DTYPE_F16 1
 #include "lib/dtype.clh"
 #include "shared/attention_args.h"
 
@@ -15,7 +14,7 @@
 #define HEAD_DIM 64 /* a multiple of 8 */
 #endif
 
-__kernel void attention_round(__global const float *from, const ulong from_offset, __global half *out,
+__kernel void attention_round(__global const float *from, const ulong from_offset, __global STORE *out,
                               const rsc_attention_view view, const uint rows, const uint inner)
 {
     const size_t r = get_global_id(0), z = get_global_id(1);

@@ -80,6 +80,7 @@ static rosace_status create_round(rosace_attention_plan *plan, gemm_state *state
 {
     static const char *const pieces[] = {"attention_round.cl", NULL};
     rsc_options options = {.count = 0};
+    rsc_option_int(&options, "DTYPE_F16", plan->desc.dtype == ROSACE_F16);
     rsc_option_int(&options, "HEAD_DIM", (long)plan->desc.head_dim);
     return rsc_kernel_create(plan->context, pieces, "attention_round", &options, &state->round);
 }
