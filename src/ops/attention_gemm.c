@@ -24,7 +24,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { WORKSPACE_ALIGN = 256, COLUMN_ALIGN = 16 };
+enum { WORKSPACE_ALIGN = 256, COLUMN_ALIGN = 16, N_BLOCKS = 5 };
 
 /* Scores in flight: they should stay in a CPU's caches, and give a GPU enough to do at once. */
 static size_t scores_budget(const rosace_device_info *device)
@@ -46,6 +46,16 @@ static bool accepts(const rosace_device_info *device, const rosace_attention_des
 {
     (void)device, (void)desc, (void)reason, (void)reason_bytes;
     return true;
+}
+
+/* For devices where rosace's own kernel is the rule: never chosen but by name. */
+static bool accepts_clblast(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason,
+                            size_t reason_bytes)
+{
+    (void)device;
+    if (desc->dtype == ROSACE_F32) return true;
+    snprintf(reason, reason_bytes, "dtype ROSACE_F16: scores are fp32, and CLBlast takes operands of one dtype only");
+    return false;
 }
 
 static void destroy(rosace_attention_plan *plan)
@@ -91,17 +101,18 @@ static rosace_status create(rosace_attention_plan *plan)
     const rosace_dtype dtype = desc->dtype;
     gemm_state *state = plan->state = rsc_calloc(plan->context, 1, sizeof *state);
     if (!state) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
-    snprintf(plan->variant_name, sizeof plan->variant_name, "attention_gemm_%s_d%zu", dtype == ROSACE_F16 ? "f16" : "f32",
+    const bool clblast = plan->variant->accepts == accepts_clblast;
+    snprintf(plan->variant_name, sizeof plan->variant_name, "%s_%s_d%zu", plan->variant->name, dtype == ROSACE_F16 ? "f16" : "f32",
              desc->head_dim);
     const rsc_softmax_desc softmax = {.dtype = ROSACE_F32,
                                       .bias = desc->bias,
                                       .rerope = desc->rerope_window > 0,
                                       .logn = desc->logn_train_len > 0,
                                       .softcap = desc->softcap > 0.0f};
-    const rsc_matmul_desc scores = {.a = dtype, .b = dtype, .c = ROSACE_F32, .transpose_b = true};
-    const rsc_matmul_desc values = {.a = ROSACE_F32, .b = dtype, .c = ROSACE_F32};
-    const rsc_matmul_desc shaw_key = {.a = dtype, .b = ROSACE_F32, .c = ROSACE_F32, .transpose_b = true};
-    const rsc_matmul_desc shaw_value = {.a = ROSACE_F32, .b = ROSACE_F32, .c = ROSACE_F32};
+    const rsc_matmul_desc scores = {.a = dtype, .b = dtype, .c = ROSACE_F32, .transpose_b = true, .prefer_clblast = clblast};
+    const rsc_matmul_desc values = {.a = ROSACE_F32, .b = dtype, .c = ROSACE_F32, .prefer_clblast = clblast};
+    const rsc_matmul_desc shaw_key = {.a = dtype, .b = ROSACE_F32, .c = ROSACE_F32, .transpose_b = true, .prefer_clblast = clblast};
+    const rsc_matmul_desc shaw_value = {.a = ROSACE_F32, .b = ROSACE_F32, .c = ROSACE_F32, .prefer_clblast = clblast};
     rosace_status status = rsc_softmax_create(plan->context, &softmax, &state->softmax);
     if (!status) status = rsc_matmul_create(plan->context, &scores, &state->scores);
     if (!status) status = rsc_matmul_create(plan->context, &values, &state->values);
@@ -160,20 +171,44 @@ static size_t most_columns(const rosace_mask *mask, size_t rows, size_t seq_k)
 
 static size_t round_up(size_t n, size_t step) { return (n + step - 1) / step * step; }
 
-/* False when sizes overflow. */
+/* Blocks for `z` matrices of l->rows rows, one after the other from `at` on. */
+static void place_blocks(const rosace_attention_desc *desc, layout *l, size_t at, size_t z)
+{
+    const struct {
+        size_t *place, width; /* floats per row */
+    } blocks[N_BLOCKS] = {{&l->scores, l->row_stride},
+                  {&l->far, desc->rerope_window ? l->row_stride : 0},
+                  {&l->shaw, l->distances},
+                  {&l->histogram, l->distances},
+                  {&l->out, desc->dtype == ROSACE_F16 ? desc->head_dim : 0}};
+    for (size_t i = 0; i < N_BLOCKS; i++) {
+        *blocks[i].place = at;
+        at += round_up(z * l->rows * blocks[i].width * sizeof(cl_float), WORKSPACE_ALIGN);
+    }
+}
+
+/* A plan's workspace is made for its largest call and serves every smaller one, so bytes must never fall as a size grows:
+ * blocks get what all matrices at once would take, or the budget if that is less (but a row at least), and then as many
+ * rows and matrices go at once as that holds. False when sizes overflow. */
 static bool lay_out(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, layout *l)
 {
     const rosace_attention_desc *desc = &plan->desc;
     const rosace_device_info *device = rosace_context_device_info(plan->context);
     const size_t element = rosace_dtype_size(desc->dtype), group = desc->n_heads / desc->n_kv_heads;
-    const size_t budget = scores_budget(device), blocks = desc->rerope_window ? 2 : 1;
     *l = (layout){.rows = rsc_matmul_rows(device)};
     if (l->rows > seq_q) l->rows = seq_q;
     l->distances = desc->bias == ROSACE_BIAS_SHAW ? (size_t)(2 * desc->bias_max_distance + 1) : 0;
     l->row_stride = round_up(most_columns(&desc->mask, l->rows, seq_k), COLUMN_ALIGN);
-    const size_t row_bytes = (blocks * l->row_stride + 2 * l->distances) * sizeof(cl_float);
-    if (row_bytes * l->rows > budget) l->rows = budget / row_bytes ? budget / row_bytes : 1;
-    const size_t matrices = budget / (row_bytes * l->rows);
+    size_t row_bytes, all;
+    if (!rsc_mul(l->row_stride, desc->rerope_window ? 2 : 1, &row_bytes) ||
+        !rsc_add(row_bytes, 2 * l->distances + (desc->dtype == ROSACE_F16 ? desc->head_dim : 0), &row_bytes) ||
+        !rsc_mul(row_bytes, sizeof(cl_float), &row_bytes) || !rsc_mul(batch, desc->n_heads, &all))
+        return false;
+    size_t blocks_bytes = scores_budget(device), wanted;
+    if (blocks_bytes < row_bytes) blocks_bytes = row_bytes;
+    if (rsc_mul(all, l->rows, &wanted) && rsc_mul(wanted, row_bytes, &wanted) && wanted < blocks_bytes) blocks_bytes = wanted;
+    if (blocks_bytes / row_bytes < l->rows) l->rows = blocks_bytes / row_bytes;
+    const size_t matrices = blocks_bytes / (row_bytes * l->rows);
     if (matrices >= desc->n_heads) {
         l->heads = desc->n_heads;
         l->batches = matrices / desc->n_heads < batch ? matrices / desc->n_heads : batch;
@@ -181,21 +216,16 @@ static bool lay_out(const rosace_attention_plan *plan, size_t batch, size_t seq_
         l->heads = matrices >= group ? matrices / group * group : 1;
         l->batches = 1;
     }
-    const size_t z = l->batches * l->heads;
-    bool fits = true;
     if (desc->rope) {
-        fits = take4(l, &l->q, batch, seq_q, desc->n_heads, desc->head_dim, element) &&
-               take4(l, &l->k, batch, seq_k, desc->n_kv_heads, desc->head_dim, element);
-        if (fits && desc->rerope_window) fits = take4(l, &l->q_far, batch, seq_q, desc->n_heads, desc->head_dim, element);
+        if (!take4(l, &l->q, batch, seq_q, desc->n_heads, desc->head_dim, element) ||
+            !take4(l, &l->k, batch, seq_k, desc->n_kv_heads, desc->head_dim, element))
+            return false;
+        if (desc->rerope_window && !take4(l, &l->q_far, batch, seq_q, desc->n_heads, desc->head_dim, element)) return false;
     }
-    if (fits) fits = take4(l, &l->scores, z, l->rows, l->row_stride, 1, sizeof(cl_float));
-    if (fits && desc->rerope_window) fits = take4(l, &l->far, z, l->rows, l->row_stride, 1, sizeof(cl_float));
-    if (fits && l->distances)
-        fits = take4(l, &l->shaw, z, l->rows, l->distances, 1, sizeof(cl_float)) &&
-               take4(l, &l->histogram, z, l->rows, l->distances, 1, sizeof(cl_float));
-    if (fits && desc->dtype == ROSACE_F16)
-        fits = take4(l, &l->out, z, l->rows, desc->head_dim, 1, sizeof(cl_float));
-    return fits;
+    size_t start;
+    if (!rsc_add(blocks_bytes, N_BLOCKS * WORKSPACE_ALIGN, &blocks_bytes) || !take(l, &start, blocks_bytes)) return false;
+    place_blocks(desc, l, start, l->batches * l->heads);
+    return true;
 }
 
 static rosace_status workspace_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes)
@@ -488,6 +518,7 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
 /* clang-format off */
 const rsc_attention_variant rsc_attention_gemm_variants[] = {
     {"attention_gemm", ROSACE_PATH_GEMM, accepts, create, destroy, workspace_bytes, enqueue, NULL},
+    {"attention_gemm_clblast", ROSACE_PATH_GEMM, accepts_clblast, create, destroy, workspace_bytes, enqueue, NULL},
     {.name = NULL},
 };
 /* clang-format on */

@@ -111,8 +111,8 @@ rosace_status rsc_matmul_chain(rsc_matmul *matmul, rsc_chain *chain, const rsc_m
 {
     const rosace_device_info *device = rosace_context_device_info(matmul->context);
     if (!call->args.m || !call->args.n || !call->batch) return ROSACE_OK;
-    if (matmul->desc.path == ROSACE_MATMUL_TILE ||
-        (matmul->desc.path == ROSACE_MATMUL_AUTO && device->device_class == ROSACE_DEVICE_CPU))
+    const bool prefers_tile = device->device_class == ROSACE_DEVICE_CPU && !matmul->desc.prefer_clblast;
+    if (matmul->desc.path == ROSACE_MATMUL_TILE || (matmul->desc.path == ROSACE_MATMUL_AUTO && prefers_tile))
         return tile_chain(matmul, chain, call);
     const char *reason = rsc_matmul_clblast_refuses(device, &matmul->desc, call);
     if (!reason) return rsc_matmul_clblast(chain, &matmul->desc, call);

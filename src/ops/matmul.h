@@ -14,6 +14,7 @@ typedef struct rsc_matmul_desc {
     rosace_dtype a, b, c;
     bool transpose_a, transpose_b;
     rosace_matmul_path path;
+    bool prefer_clblast; /* AUTO: CLBlast where it can, on CPU devices, too */
 } rsc_matmul_desc;
 
 /* Kernels made ready. One thread at a time, since it holds kernel arguments. */
