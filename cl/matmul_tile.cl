@@ -26,6 +26,9 @@
  */
 #include "shared/matmul_args.h"
 
+/* A product and a sum are one instruction where the device has it: mad() is two on some CPU devices. */
+#pragma OPENCL FP_CONTRACT ON
+
 #ifndef PANEL
 #define PANEL 1
 #endif
@@ -78,12 +81,12 @@
 #define B_STORE half
 #define load_b(p, i) vload_half(0, (p) + (i))
 #define load_bv(p, i) PASTE2(vload_half, VEC)(0, (p) + (i))
-#define load_b16(p, i) vload_half16(0, (p) + (i))
+#define load_b4(p, i) vload_half4(0, (p) + (i))
 #else
 #define B_STORE float
 #define load_b(p, i) ((p)[i])
 #define load_bv(p, i) VLOAD(0, (p) + (i))
-#define load_b16(p, i) vload16(0, (p) + (i))
+#define load_b4(p, i) vload4(0, (p) + (i))
 #endif
 #if C_F16
 #define C_STORE half
@@ -146,20 +149,22 @@ static void finish_row(__global C_STORE *c, FLOATV x0, FLOATV x1, uint columns, 
 static void pack_b(__global const B_STORE *b, size_t stride, uint k0, uint depth, uint j0, uint columns, float *panel)
 {
 #if TRANSPOSE_B
-    for (uint j = 0; j < WIDTH; j++) {
-        if (j >= columns) {
-            for (uint k = 0; k < depth; k++) panel[k * WIDTH + j] = 0.0f;
-            continue;
-        }
+    /* Four by four, so that rows are turned in registers. */
+    for (uint j = 0; j < WIDTH; j += 4) {
         __global const B_STORE *row = b + AT_B(k0, j0 + j, stride);
         uint k = 0;
-        for (; k + 16 <= depth; k += 16) {
-            float t[16];
-            vstore16(load_b16(row, k), 0, t);
-#pragma unroll
-            for (uint i = 0; i < 16; i++) panel[(k + i) * WIDTH + j] = t[i];
-        }
-        for (; k < depth; k++) panel[k * WIDTH + j] = load_b(row, k);
+        if (j + 4 <= columns)
+            for (; k + 4 <= depth; k += 4) {
+                const float4 r0 = load_b4(row, k), r1 = load_b4(row + stride, k);
+                const float4 r2 = load_b4(row + 2 * stride, k), r3 = load_b4(row + 3 * stride, k);
+                float *out = panel + k * WIDTH + j;
+                vstore4((float4)(r0.s0, r1.s0, r2.s0, r3.s0), 0, out);
+                vstore4((float4)(r0.s1, r1.s1, r2.s1, r3.s1), 0, out + WIDTH);
+                vstore4((float4)(r0.s2, r1.s2, r2.s2, r3.s2), 0, out + 2 * WIDTH);
+                vstore4((float4)(r0.s3, r1.s3, r2.s3, r3.s3), 0, out + 3 * WIDTH);
+            }
+        for (; k < depth; k++)
+            for (uint i = 0; i < 4; i++) panel[k * WIDTH + j + i] = j + i < columns ? load_b(row + i * stride, k) : 0.0f;
     }
 #else
     __global const B_STORE *row = b + AT_B(k0, j0, stride);
@@ -200,8 +205,8 @@ static void pack_a(__global const A_STORE *a, size_t stride, uint i0, uint rows,
         _Pragma("unroll") for (uint i = 0; i < ROWS; i++)                                                              \
         {                                                                                                              \
             const FLOATV x = (FLOATV)(element);                                                                        \
-            s[i][0] = mad(x, b0, s[i][0]);                                                                             \
-            s[i][1] = mad(x, b1, s[i][1]);                                                                             \
+            s[i][0] += x * b0;                                                                                         \
+            s[i][1] += x * b1;                                                                                         \
         }                                                                                                              \
     }
 
@@ -306,8 +311,8 @@ __kernel void matmul_item(__global const A_STORE *restrict a, __global const B_S
         for (uint i = 0; i < ROWS; i++) {
             /* Rows past the end repeat the last one and are not stored. */
             const FLOATV x = (FLOATV)(load_a(a, AT_A(i0 + min(i, rows - 1), k, a_stride)));
-            s[i][0] = mad(x, b0, s[i][0]);
-            s[i][1] = mad(x, b1, s[i][1]);
+            s[i][0] += x * b0;
+            s[i][1] += x * b1;
         }
     }
 #pragma unroll
