@@ -1,30 +1,37 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """The models of the demonstration under every position system against the figures that PyTorch gives for the same weights
-and text (models/golden.json, made by models/reference.py): test_truth.py ROSACE MODELS [LENGTH...]
+and text (models/golden.json, made by models/reference.py). Figures must agree within 0.001 bits per byte, over all
+positions and over the last ones."""
 
-Figures must agree within 0.001 bits per byte, over all positions and over the last ones."""
-
+import argparse
 import json
 import os
-import sys
 
 from program import Runner
 
 TOLERANCE = 1e-3
 OPTIONS = {"window_left": "--window", "sinks": "--sinks", "block": "--block", "rerope": "--rerope-window"}
 
-run = Runner(sys.argv[1])
-models = sys.argv[2]
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("rosace", help="the program")
+parser.add_argument("models", help="the folder of the models")
+parser.add_argument("--length", type=int, action="append", help="only this one; may be repeated")
+parser.add_argument("--system", action="append", help="only this one, as golden.json calls it; may be repeated")
+args = parser.parse_args()
+
+run = Runner(args.rosace)
+models = args.models
 with open(os.path.join(models, "golden.json")) as file:
     golden = json.load(file)
-lengths = [int(n) for n in sys.argv[3:]] or golden["lengths"]
+lengths = args.length or golden["lengths"]
+results = [result for result in golden["results"] if not args.system or result["system"] in args.system]
 
 
 def plan():
     """As few runs of the program as the different values of one option allow: (options, [(series name, result)])."""
     runs = []
-    for result in golden["results"]:
+    for result in results:
         options = {OPTIONS[key]: str(value) for key, value in result["parameters"].items()}
         name = result["model"] + "/" + (result["model"] if result["system"] == "plain" else result["system"])
         for taken, names in runs:
