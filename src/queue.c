@@ -66,13 +66,26 @@ rosace_status rsc_chain_kernel(rsc_chain *chain, cl_kernel kernel, cl_uint dims,
     cl_event event = NULL;
     cl_int code = clEnqueueNDRangeKernel(chain->queue, kernel, dims, NULL, global, local, chain->num_wait, chain->wait,
                                          &event);
+    chain->last_is_foreign = false;
     return code ? rsc_fail_cl(code, "%s: clEnqueueNDRangeKernel", what) : advance(chain, event);
 }
 
-rosace_status rsc_chain_before_foreign(rsc_chain *chain) {
+rosace_status rsc_chain_before_foreign(rsc_chain *chain, cl_command_queue *queue) {
+    cl_int code = CL_SUCCESS;
+    *queue = chain->queue;
+    if (!chain->in_order) {
+        if (!chain->foreign)
+            chain->foreign = clCreateCommandQueue(rosace_context_cl(chain->context),
+                                                  rosace_context_cl_device(chain->context), 0, &code);
+        if (code) return rsc_fail_cl(code, "clCreateCommandQueue");
+        *queue = chain->foreign;
+    }
     if (chain->num_wait == 0) return ROSACE_OK;
-    cl_int code = clEnqueueBarrierWithWaitList(chain->queue, chain->num_wait, chain->wait, NULL);
-    if (code) return rsc_fail_cl(code, "clEnqueueBarrierWithWaitList");
+    /* In order, so that what comes next waits for the marker. The events may be of commands not sent to the device yet. */
+    code = chain->in_order ? CL_SUCCESS : clFlush(chain->queue);
+    if (code) return rsc_fail_cl(code, "clFlush");
+    code = clEnqueueMarkerWithWaitList(*queue, chain->num_wait, chain->wait, NULL);
+    if (code) return rsc_fail_cl(code, "clEnqueueMarkerWithWaitList");
     chain->num_wait = 0;
     chain->wait = NULL;
     return ROSACE_OK;
@@ -81,10 +94,20 @@ rosace_status rsc_chain_before_foreign(rsc_chain *chain) {
 rosace_status rsc_chain_after_foreign(rsc_chain *chain, cl_event event) {
     if (!event && !chain->in_order)
         return rsc_fail(ROSACE_OPENCL_ERROR, "a call on an out-of-order queue returned no event to wait for");
-    return advance(chain, event);
+    rosace_status status = advance(chain, event);
+    if (status || chain->in_order) return status;
+    chain->last_is_foreign = true;
+    cl_int code = clFlush(chain->foreign);
+    return code ? rsc_fail_cl(code, "clFlush") : ROSACE_OK;
 }
 
 rosace_status rsc_chain_end(rsc_chain *chain, rosace_status status, cl_event *event) {
+    /* The caller's queue is finished when this is, too. */
+    if (!status && chain->last_is_foreign) {
+        cl_event marker = NULL;
+        cl_int code = clEnqueueMarkerWithWaitList(chain->queue, chain->num_wait, chain->wait, &marker);
+        status = code ? rsc_fail_cl(code, "clEnqueueMarkerWithWaitList") : advance(chain, marker);
+    }
     if (!status && event) {
         if (chain->last) {
             *event = chain->last;
@@ -100,6 +123,11 @@ rosace_status rsc_chain_end(rsc_chain *chain, rosace_status status, cl_event *ev
         cl_int code = clReleaseEvent(chain->last);
         if (code && !status) status = rsc_fail_cl(code, "clReleaseEvent");
         chain->last = NULL;
+    }
+    if (chain->foreign) {
+        cl_int code = clReleaseCommandQueue(chain->foreign); /* its commands go on */
+        if (code && !status) status = rsc_fail_cl(code, "clReleaseCommandQueue");
+        chain->foreign = NULL;
     }
     return status;
 }

@@ -19,6 +19,8 @@ typedef struct rsc_chain {
     const cl_event *wait;
     cl_event last;        /* owned */
     bool in_order;
+    cl_command_queue foreign; /* owned; in order, for calls that take no wait list when the caller's queue is not */
+    bool last_is_foreign;
 } rsc_chain;
 
 /* Checks queue (not NULL, of this context and device) and wait list (count and pointer agree, no NULL in it). */
@@ -27,9 +29,11 @@ rosace_status rsc_chain_begin(rsc_chain *chain, rosace_context *context, cl_comm
 /* local may be NULL. `what` names the operation in errors. An empty range (a 0 in global) is a no-op. */
 rosace_status rsc_chain_kernel(rsc_chain *chain, cl_kernel kernel, cl_uint dims, const size_t *global, const size_t *local,
                                const char *what);
-/* Around a call that takes no wait list (CLBlast): everything after `before` starts when the chain so far is done; the
- * event that call returned (NULL allowed on an in-order queue) is handed to `after`, which takes ownership. */
-rosace_status rsc_chain_before_foreign(rsc_chain *chain);
+/* Around a call that takes no wait list (CLBlast): that call is made on *queue, after `before`, and starts when the chain so
+ * far is done; the event it returned (NULL allowed when *queue is the caller's) is handed to `after`, which takes ownership.
+ * For a caller's queue that is out of order, *queue is an in-order one of the chain's own: a barrier would do by the letter
+ * of OpenCL, but not all drivers hold later commands back (oclgrind 21.10). */
+rosace_status rsc_chain_before_foreign(rsc_chain *chain, cl_command_queue *queue);
 rosace_status rsc_chain_after_foreign(rsc_chain *chain, cl_event event);
 /* Gives the last event to the caller when event is not NULL (a marker when nothing was enqueued), releases what is left, and
  * returns `status`, or the error of the marker. */

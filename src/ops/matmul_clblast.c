@@ -136,10 +136,10 @@ rosace_status rsc_matmul_clblast(rsc_chain *chain, const rsc_matmul_desc *desc, 
 {
     const CLBlastTranspose ta = desc->transpose_a ? CLBlastTransposeYes : CLBlastTransposeNo;
     const CLBlastTranspose tb = desc->transpose_b ? CLBlastTransposeYes : CLBlastTransposeNo;
-    rosace_status status = rsc_chain_before_foreign(chain);
+    cl_command_queue queue;
+    rosace_status status = rsc_chain_before_foreign(chain, &queue);
     if (status) return status;
     cl_event event = NULL;
-    cl_command_queue queue = chain->queue;
     CLBlastStatusCode code = CLBlastSuccess;
     if (is_strided(call)) code = strided(desc, call, ta, tb, &queue, &event);
     else status = scattered(chain->context, desc, call, ta, tb, &queue, &event, &code);
