@@ -18,7 +18,10 @@ weights = tiny.write(model, tiny.config())
 TEXT = tiny.text(400)
 with open(text, "wb") as file:
     file.write(TEXT)
-SHORT = ["--lengths", "16,24", "--windows", "3"]
+SMALL = "ROSACE_TEST_SMALL" in os.environ  # a simulator: some tokens a second
+WINDOWS = 1 if SMALL else 3
+NEAR, FAR = (4, 8) if SMALL else (16, 24)
+SHORT = ["--lengths", f"{NEAR},{FAR}", "--windows", WINDOWS]
 
 
 def leftovers():
@@ -84,10 +87,10 @@ def test_figures():
     c = tiny.config()
     args = [model, "--text", text, *SHORT, "--last", "5"]
     report = run.evaluate(*args, "--positions", "rope,window", "--window", "6")
-    run.check(report["lengths"] == [16, 24] and report["unit"] == "bits per byte", "lengths and unit")
+    run.check(report["lengths"] == [NEAR, FAR] and report["unit"] == "bits per byte", "lengths and unit")
     for name, visible in (("rope/rope", causal), ("rope/window", lambda m, n: 0 <= m - n <= 6)):
-        for length in (16, 24):
-            close(report, name, length, expected(c, weights, length, 3, 24, visible, plain_frequencies(c), last=5))
+        for length in (NEAR, FAR):
+            close(report, name, length, expected(c, weights, length, WINDOWS, FAR, visible, plain_frequencies(c), last=5))
     one = run.evaluate(model, "--text", text, "--lengths", "20", "--windows", "1", "--positions", "rope")
     close(one, "rope/rope", 20, expected(c, weights, 20, 1, 20, causal, plain_frequencies(c)))
 
@@ -99,6 +102,8 @@ def test_forms_of_weights():
         "wide-heads": (tiny.config(head_dim=24, num_attention_heads=4, num_key_value_heads=2), "F32"),
         "no-head-dim": (tiny.config(num_key_value_heads=None), "F32"),
     }
+    if SMALL:
+        forms = {"brain": forms["brain"]}
     for name, (c, dtype) in forms.items():
         values = tiny.write(run.path(name), {"num_key_value_heads": c["num_attention_heads"], **c}, dtype, seed=5)
         if name == "no-head-dim":
@@ -107,18 +112,20 @@ def test_forms_of_weights():
                 json.dump(c, file)
         full = {"num_key_value_heads": 2, "head_dim": 16, **c}
         report = run.evaluate(run.path(name) + "/", "--text", text, *SHORT, "--positions", "rope")
-        close(report, f"{name}/rope", 24, expected(full, values, 24, 3, 24, causal, plain_frequencies(full)))
+        close(report, f"{name}/rope", FAR, expected(full, values, FAR, WINDOWS, FAR, causal, plain_frequencies(full)))
 
 
 def scaled(name, **rope):
     tiny.write(run.path(name), tiny.config(**rope))
-    report = run.evaluate(run.path(name), "--text", text, "--lengths", "32", "--windows", "3", "--positions", "rope")
+    report = run.evaluate(run.path(name), "--text", text, "--lengths", "32", "--windows", WINDOWS, "--positions", "rope")
     return series(report, f"{name}/rope")["all"][0]
 
 
 def test_scalings_of_the_configuration():
     """A factor of 2 in config.json is what pi, ntk and yarn make of a plain model at twice its length."""
-    report = run.evaluate(model, "--text", text, "--lengths", "32", "--windows", "3", "--positions", "rope,pi,ntk,yarn")
+    if SMALL:
+        return
+    report = run.evaluate(model, "--text", text, "--lengths", "32", "--windows", WINDOWS, "--positions", "rope,pi,ntk,yarn")
     ours = {s["system"]: s["all"][0] for s in report["series"]}
     forms = {
         "rope": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
@@ -138,7 +145,7 @@ def test_scalings_of_the_configuration():
         turns = 16 * f / (2 * math.pi)
         smooth = min(1, max(0, (turns - 1) / (4 - 1)))
         frequencies.append((1 - smooth) * f / 8 + smooth * f)
-    figure = expected(c, weights, 32, 3, 32, causal, frequencies)[0]
+    figure = expected(c, weights, 32, WINDOWS, 32, causal, frequencies)[0]
     got = scaled("scaled-llama3", rope_scaling=llama3)
     run.check(abs(got - figure) < 2e-4, f"llama3: {got}, expected {figure}")
 
@@ -153,11 +160,11 @@ def test_tokens():
     args = [run.path("many"), "--tokens", tokens, *SHORT, "--positions", "rope"]
     report = run.evaluate(*args)
     run.check(report["unit"] == "bits per token" and report["text"]["tokens"] == len(ids), "unit and count of tokens")
-    figures = expected(c, values, 24, 3, 24, causal, plain_frequencies(c), data=ids)
-    close(report, "many/rope", 24, figures)
+    figures = expected(c, values, FAR, WINDOWS, FAR, causal, plain_frequencies(c), data=ids)
+    close(report, "many/rope", FAR, figures)
     both = run.evaluate(*args, "--text", text)
     run.check(both["unit"] == "bits per byte", "unit with the text at hand")
-    close(both, "many/rope", 24, [f * len(ids) / len(TEXT) for f in figures])
+    close(both, "many/rope", FAR, [f * len(ids) / len(TEXT) for f in figures])
     run.bad(1, "not a whole number of 4-byte", "eval", run.path("many"), "--tokens", text_of("odd", b"12345"), *SHORT)
     big = text_of("big", struct.pack("<40I", *([0] * 39 + [300])))
     run.bad(1, "token id 300, but vocab_size", "eval", run.path("many"), "--tokens", big, *SHORT)
@@ -172,7 +179,7 @@ def test_every_system_of_every_kind():
     for kind in ("sinusoidal", "alibi", "shaw"):
         folders.append(run.path(kind))
         tiny.write(folders[-1], tiny.config(kind))
-    args = [*folders, "--text", text, *SHORT]
+    args = [*folders, "--text", text, "--lengths", "17" if SMALL else "16,24", "--windows", WINDOWS]
     report = run.evaluate(*args)
     names = [s["name"] for s in report["series"]]
     systems = ["rope", "window", "window+sinks", "window+sinks+rerope", "bca", "rerope", "pi", "ntk", "yarn", "logn",
@@ -180,19 +187,23 @@ def test_every_system_of_every_kind():
     wanted = ["rope/" + s for s in systems]
     wanted += [f"{kind}/{s}" for kind in ("sinusoidal", "alibi", "shaw") for s in (kind, "window")]
     run.check(names == wanted, f"series {names}")
+    if SMALL:
+        return
+    gemm = run.evaluate(*args, "--path", "gemm")
+    for s, g in zip(report["series"], gemm["series"]):
+        run.check(all(abs(x - y) < 1e-4 for x, y in zip(s["all"], g["all"])), f"{s['name']}: {s['all']} {g['all']}")
     wide = run.evaluate(*args, "--window", "30")
     for kind in ("rope", "sinusoidal", "alibi", "shaw"):
         a, b = series(wide, f"{kind}/{kind}")["all"], series(wide, f"{kind}/window")["all"]
         run.check(all(abs(x - y) < 1e-5 for x, y in zip(a, b)), f"{kind}: a window that hides nothing: {a} {b}")
-    gemm = run.evaluate(*args, "--path", "gemm")
-    for s, g in zip(report["series"], gemm["series"]):
-        run.check(all(abs(x - y) < 1e-4 for x, y in zip(s["all"], g["all"])), f"{s['name']}: {s['all']} {g['all']}")
     table = run.good("eval", *args, "-v").stdout
     run.check("window 15 + 4 sinks" in table and "1x" in table and "over all positions" in table, f"table: {table}")
 
 
 def test_windows_stay_where_longest_puts_them():
-    args = [model, "--text", text, "--windows", "3", "--positions", "rope"]
+    args = [model, "--text", text, "--windows", "2", "--positions", "rope"]
+    if SMALL:
+        return
     both = run.evaluate(*args, "--lengths", "16,40")
     alone = run.evaluate(*args, "--lengths", "16", "--longest", "40")
     a, b = series(both, "rope/rope")["all"][0], series(alone, "rope/rope")["all"][0]
@@ -240,8 +251,8 @@ def test_bad_arguments():
 def test_bad_text():
     refuse(1, "empty", model, "--text", text_of("empty", b""))
     refuse(1, "No such file", model, "--text", run.path("nowhere"))
-    refuse(1, "too few for a length of 24", model, "--text", text_of("short", TEXT[:24]), *SHORT)
-    report = run.evaluate(model, "--text", text_of("enough", TEXT[:25]), *SHORT, "--positions", "rope")
+    refuse(1, f"too few for a length of {FAR}", model, "--text", text_of("short", TEXT[:FAR]), *SHORT)
+    report = run.evaluate(model, "--text", text_of("enough", TEXT[: FAR + 1]), *SHORT, "--positions", "rope")
     run.check(len(report["series"]) == 1, "a text of the largest length and one byte will do")
 
 
