@@ -97,6 +97,22 @@ static rosace_status attention_plan(const world *w, rosace_context *context, cl_
     return attention(w, context, event, ROSACE_PATH_GEMM, true);
 }
 
+static rosace_status softmax(const world *w, rosace_context *context, cl_event *event)
+{
+    rosace_softmax_args args = ROSACE_SOFTMAX_ARGS_DEFAULT;
+    args.scores = rosace_tensor_bshd(w->out, ROSACE_F32, 1, SEQ, HEADS, SEQ);
+    args.mask.causal = true;
+    return rosace_masked_softmax(context, w->queue, &args, 0, NULL, event);
+}
+
+static rosace_status mask_matrix(const world *w, rosace_context *context, cl_event *event)
+{
+    rosace_tensor out = rosace_tensor_bshd(w->out, ROSACE_F32, 1, SEQ, HEADS, SEQ);
+    rosace_mask mask = ROSACE_MASK_DEFAULT;
+    mask.window_left = 3;
+    return rosace_mask_matrix(context, w->queue, &mask, 0, ROSACE_BIAS_NONE, NULL, 0, &out, 0, NULL, event);
+}
+
 static rosace_status matmul(const world *w, rosace_context *context, cl_event *event)
 {
     rosace_matmul_args args = ROSACE_MATMUL_ARGS_DEFAULT;
@@ -327,10 +343,12 @@ SWEEP(attention_gemm)
 SWEEP(attention_plan)
 SWEEP(cross_entropy)
 SWEEP(embedding)
+SWEEP(mask_matrix)
 SWEEP(matmul)
 SWEEP(rmsnorm)
 SWEEP(rope)
 SWEEP(sinusoidal)
+SWEEP(softmax)
 SWEEP(swiglu)
 
 /* From an empty folder, so that the first run writes to the cache and the later ones read it. */
@@ -345,6 +363,7 @@ END_TEST
 
 HARNESS_HOST_SUITE("faults", context_survives_every_fault, add_survives_every_fault, attention_fused_survives_every_fault,
                    attention_gemm_survives_every_fault, attention_plan_survives_every_fault,
-                   cross_entropy_survives_every_fault, embedding_survives_every_fault, matmul_survives_every_fault, rmsnorm_survives_every_fault, rope_survives_every_fault,
-                   sinusoidal_survives_every_fault, swiglu_survives_every_fault,
+                   cross_entropy_survives_every_fault, embedding_survives_every_fault, mask_matrix_survives_every_fault,
+                   matmul_survives_every_fault, rmsnorm_survives_every_fault, rope_survives_every_fault,
+                   sinusoidal_survives_every_fault, softmax_survives_every_fault, swiglu_survives_every_fault,
                    a_cache_on_disk_survives_every_fault)
