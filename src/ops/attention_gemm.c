@@ -24,7 +24,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { WORKSPACE_ALIGN = 256, COLUMN_ALIGN = 16, N_BLOCKS = 5 };
+enum { WORKSPACE_ALIGN = 256, COLUMN_ALIGN = 16, N_BLOCKS = 5, MIN_ROWS = 32 };
 
 /* Scores in flight: they should stay in a CPU's caches, and give a GPU enough to do at once. */
 static size_t scores_budget(const rosace_device_info *device)
@@ -196,6 +196,9 @@ static bool lay_out(const rosace_attention_plan *plan, size_t batch, size_t seq_
     const rosace_device_info *device = rosace_context_device_info(plan->context);
     const size_t element = rosace_dtype_size(desc->dtype), group = desc->n_heads / desc->n_kv_heads;
     *l = (layout){.rows = rsc_matmul_rows(device)};
+    /* A block of rows visits that many keys more than a row does: tall for its window, it would work for nothing. */
+    const size_t reach = most_columns(&desc->mask, 0, (size_t)1 << 30);
+    while (l->rows > MIN_ROWS && reach < 3 * l->rows) l->rows /= 2;
     if (l->rows > seq_q) l->rows = seq_q;
     l->distances = desc->bias == ROSACE_BIAS_SHAW ? (size_t)(2 * desc->bias_max_distance + 1) : 0;
     l->row_stride = round_up(most_columns(&desc->mask, l->rows, seq_k), COLUMN_ALIGN);
