@@ -4,21 +4,25 @@
  *     t[m, n] = q_scale * logn(m) * <q_m, k_n> + bias_scale * bias(m, n), cap_scale * tanh(t) with a softcap
  *     out[m] = sum_n 2^t[m, n] v_n / sum_n 2^t[m, n]        lse[m] = ln(2) * log2 sum_n 2^t[m, n]       n visible to m
  *
- * Lanes are queries. A work-item owns a tile of QUERIES = VEC * VECS queries of one head; queries, scores and results are
- * vectors over them, elements of keys and values are scalars that all lanes share. So nothing is ever summed across lanes,
- * and the largest score, the sum of weights and the mask are vectors, too.
+ * Lanes are queries. A tile is QUERIES = VEC * VECS queries of one head; queries, scores and results are vectors over them,
+ * elements of keys and values are scalars that all lanes share. So nothing is ever summed across lanes, and the largest score,
+ * the sum of weights and the mask are vectors, too. A work-item owns up to TILES tiles that read the same keys and values:
+ * neighbours among (tile, head of the group), heads first. Keys and values are copied next to each other once for all of
+ * them, TILE_K at a time: memory is read in one sweep, and the loops that use it find it packed, near, and as float.
  *
- *     query[d][u], result[d][u]   element d of queries u*VEC .. u*VEC + VEC-1 of the tile (private)
- *     score[n][u]                 their scores with key n of a tile of TILE_K keys, then the weights (private)
+ *     query[d][u], result[d][u]   element d of queries u*VEC .. u*VEC + VEC-1 of a tile (private)
+ *     keys[n][d], values[n][d]    what is copied (private)
+ *     score[n][u]                 scores of a tile with key n of these, then their weights (private)
  *
- * Keys are visited in the two intervals that the mask leaves (lib/mask.clh), from their exact first key on, TILE_K at a time
- * and KEYS in registers; a block of KEYS is compared with the rows' own bounds only where some row does not see all of it.
- * The softmax is online: result and sum are rescaled when a tile raises the largest score.
+ * Keys are visited in the two intervals that the mask leaves (lib/mask.clh), each tile from its exact first key on, KEYS at a
+ * time in registers; such a block is compared with the rows' own bounds only where some row does not see all of it. The softmax
+ * is online: result and sum are rescaled when the largest score grows.
  *
- * Global size: (tiles * group, key/value heads, batch), work-groups of 1. The heads that share keys and values are
- * neighbours, then tiles, so that what one work-group read is still near when the next one needs it.
+ * Global size: (items * key/value heads, 1, batch) with items = ceil(tiles * group / per_item), work-groups of 1. Key/value
+ * heads are innermost where they are so in memory (near_heads = their number): a page of it holds rows of all of them. Else a
+ * head's items follow each other (near_heads = 1).
  *
- * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); VEC 4, 8, 16; VECS vectors of queries;
+ * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); VEC 4, 8, 16; VECS vectors of queries; TILES at least 1;
  *   TILE_K a multiple of KEYS; KEYS, DIMS: accumulators of the two products are KEYS * VECS and DIMS * VECS vectors, which
  *   with VECS + 1 more should fit the registers; DIMS divides HEAD_DIM; SOFTCAP, LOGN 0 or 1.
  * A position system that adds a bias is a piece before this one (position/alibi.clh).
@@ -34,6 +38,9 @@
 #endif
 #ifndef VECS
 #define VECS 2
+#endif
+#ifndef TILES
+#define TILES 2
 #endif
 #ifndef TILE_K
 #define TILE_K 64
@@ -123,204 +130,242 @@ static FLOATV logn_factors(__global const int *ids, const rsc_attention_kernel_a
 }
 #endif
 
-#if DTYPE_F16
-/* Rows as floats, each converted once for all queries of the tile; rows up to the next multiple of KEYS become 0. */
-static void unpack_rows(float *to, __global const STORE *from, size_t stride, int rows)
+/* A tile of queries on its way. */
+typedef struct query_tile {
+    FLOATV query[HEAD_DIM][VECS], result[HEAD_DIM][VECS];
+    FLOATV largest[VECS], sum[VECS];
+    vector_bounds bounds[VECS];
+    mask_intervals visit;
+    uint row, head;
+#if POSITION_BIAS
+    float param;
+#endif
+} query_tile;
+
+/* Keys begin .. end-1 of a part of what a tile visits, of which all rows see full_begin .. full_end-1. */
+typedef struct key_range {
+    int begin, end, full_begin, full_end;
+} key_range;
+
+static key_range part_of(const mask_intervals *visit, int part)
+{
+    const key_range head = {0, visit->head_end, 0, visit->head_full_end};
+    const key_range band = {visit->band_begin, visit->band_end, visit->band_full_begin, visit->band_full_end};
+    return part ? band : head;
+}
+
+static void begin_tile(query_tile *t, __global const STORE *q, __global const int *ids, const rsc_attention_kernel_args *args,
+                       uint batch)
+{
+    const uint last = args->seq_q - 1;
+    for (int u = 0; u < VECS; u++) {
+        const uint row = t->row + u * VEC;
+        FLOATV factor = args->q_scale;
+#if LOGN
+        factor *= logn_factors(ids, args, batch, row, last);
+#endif
+        for (int d = 0; d < HEAD_DIM; d += VEC) {
+            FLOATV rows[VEC];
+#pragma unroll
+            for (uint j = 0; j < VEC; j++) rows[j] = load_row(q + min(row + j, last) * args->q.seq_stride, d);
+            transpose(rows);
+#pragma unroll
+            for (int j = 0; j < VEC; j++)
+                if (d + j < HEAD_DIM) t->query[d + j][u] = rows[j] * factor;
+        }
+        for (int d = 0; d < HEAD_DIM; d++) t->result[d][u] = 0.0f;
+        t->largest[u] = LEAST;
+        t->sum[u] = 0.0f;
+        load_bounds(&args->mask, row, last, &t->bounds[u]);
+    }
+    const uint end = min(t->row + QUERIES - 1, last);
+    t->visit = mask_tile(&args->mask, (long)t->row + args->mask.q_offset, (long)end + args->mask.q_offset);
+}
+
+/* Rows as floats, side by side; KEYS - 1 rows of 0 follow, which a last block may touch. */
+static void copy_rows(float *to, __global const STORE *from, size_t stride, int rows)
 {
     for (int n = 0; n < rows; n++)
         for (int d = 0; d < HEAD_DIM; d += 8) vstore8(load8(from + (size_t)n * stride, d), 0, to + n * HEAD_DIM + d);
-    for (int n = rows; n % KEYS; n++)
-        for (int d = 0; d < HEAD_DIM; d += 8) vstore8((float8)(0.0f), 0, to + n * HEAD_DIM + d);
+    for (int d = 0; d < (KEYS - 1) * HEAD_DIM; d += 8) vstore8((float8)(0.0f), 0, to + rows * HEAD_DIM + d);
 }
+
+/* Scores of a tile with keys first .. first+count-1, which are rows of `keys`. Returns the largest so far in raised. */
+static void score_keys(const query_tile *t, const float *keys, int first, int count, key_range range,
+                       const rsc_attention_kernel_args *args, FLOATV score[][VECS], FLOATV raised[VECS])
+{
+    FOR_VECS raised[u] = t->largest[u];
+    for (int n = 0; n < count; n += KEYS) {
+        const float *block = keys + n * HEAD_DIM;
+        FLOATV a[KEYS][VECS];
+#pragma unroll
+        for (int i = 0; i < KEYS; i++) FOR_VECS a[i][u] = 0.0f;
+        for (int d = 0; d < HEAD_DIM; d++) {
+            FLOATV x[VECS];
+            FOR_VECS x[u] = t->query[d][u];
+#pragma unroll
+            for (int i = 0; i < KEYS; i++) {
+                const FLOATV y = block[i * HEAD_DIM + d];
+                FOR_VECS a[i][u] = FMA(y, x[u], a[i][u]);
+            }
+        }
+        const int key = first + n;
+#if POSITION_BIAS
+#pragma unroll
+        for (int i = 0; i < KEYS; i++)
+            FOR_VECS
+            {
+                const FLOATV distance = convert_floatv(t->bounds[u].place - (key + i));
+                a[i][u] = FMA(position_bias(t->param, distance), (FLOATV)(args->bias_scale), a[i][u]);
+            }
 #endif
+#if SOFTCAP
+#pragma unroll
+        for (int i = 0; i < KEYS; i++) FOR_VECS a[i][u] = args->cap_scale * tanhv(a[i][u]);
+#endif
+        if (key < range.full_begin || key + KEYS > range.full_end) {
+#pragma unroll
+            for (int i = 0; i < KEYS; i++) {
+                const int at = n + i < count ? key + i : INT_MAX; /* INT_MAX: no row sees it */
+                FOR_VECS
+                {
+                    const INTV seen = (at < t->bounds[u].head_end) |
+                                      ((at >= t->bounds[u].band_begin) & (at < t->bounds[u].band_end));
+                    a[i][u] = seen ? a[i][u] : (FLOATV)(HIDDEN);
+                }
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < KEYS; i++)
+            FOR_VECS
+            {
+                raised[u] = raised[u] < a[i][u] ? a[i][u] : raised[u];
+                score[n + i][u] = a[i][u];
+            }
+    }
+}
+
+/* Scores become weights; rescale is what results so far are worth by the new largest score. */
+static void weigh_keys(query_tile *t, int count, const FLOATV raised[VECS], FLOATV score[][VECS], FLOATV rescale[VECS])
+{
+    FLOATV sum[VECS];
+    FOR_VECS
+    {
+        rescale[u] = exp2v(t->largest[u] - raised[u]);
+        t->largest[u] = raised[u];
+        sum[u] = t->sum[u] * rescale[u];
+    }
+    for (int n = 0; n < count; n++)
+        FOR_VECS
+        {
+            const FLOATV weight = exp2v(score[n][u] - raised[u]);
+            score[n][u] = weight;
+            sum[u] += weight;
+        }
+    FOR_VECS t->sum[u] = sum[u];
+}
+
+static void add_values(query_tile *t, const float *values, int count, const FLOATV weight[][VECS], const FLOATV rescale[VECS])
+{
+    for (int d = 0; d < HEAD_DIM; d += DIMS) {
+        const float *column = values + d;
+        FLOATV a[DIMS][VECS];
+#pragma unroll
+        for (int i = 0; i < DIMS; i++) FOR_VECS a[i][u] = t->result[d + i][u] * rescale[u];
+        for (int n = 0; n < count; n++, column += HEAD_DIM) {
+            FLOATV x[VECS];
+            FOR_VECS x[u] = weight[n][u];
+#pragma unroll
+            for (int i = 0; i < DIMS; i++) {
+                const FLOATV y = column[i];
+                FOR_VECS a[i][u] = FMA(y, x[u], a[i][u]);
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < DIMS; i++) FOR_VECS t->result[d + i][u] = a[i][u];
+    }
+}
+
+static void end_tile(const query_tile *t, __global STORE *out, __global float *lse, const rsc_attention_kernel_args *args)
+{
+    const uint last = args->seq_q - 1;
+    for (int u = 0; u < VECS; u++) {
+        const uint row = t->row + u * VEC;
+        /* A row that saw no key has a sum of 0, and zeros for a result. */
+        const INTV none = t->sum[u] == (FLOATV)(0.0f);
+        const FLOATV inverse = none ? (FLOATV)(0.0f) : 1.0f / t->sum[u];
+        for (int d = 0; d < HEAD_DIM; d += VEC) {
+            FLOATV rows[VEC];
+#pragma unroll
+            for (int j = 0; j < VEC; j++) rows[j] = d + j < HEAD_DIM ? t->result[d + j][u] * inverse : (FLOATV)(0.0f);
+            transpose(rows);
+#pragma unroll
+            for (uint j = 0; j < VEC; j++)
+                if (row + j <= last) store_row(rows[j], out + (row + j) * args->out.seq_stride, d);
+        }
+        if (args->has_lse) {
+            float total[VEC];
+            const FLOATV log_sum = none ? (FLOATV)(-INFINITY) : LN_2 * (t->largest[u] + log2(t->sum[u]));
+            vstorev(log_sum, 0, total);
+            for (uint j = 0; j < VEC; j++)
+                if (row + j <= last) lse[row + j] = total[j];
+        }
+    }
+}
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
               __global const int *restrict ids, const rsc_attention_kernel_args args)
 {
-    const uint group_head = (uint)get_global_id(0) % args.group, tile = (uint)get_global_id(0) / args.group;
-    const uint kv_head = (uint)get_global_id(1), batch = (uint)get_global_id(2);
-    const uint head = kv_head * args.group + group_head;
-    const uint row_first = tile * QUERIES, row_last = args.seq_q - 1;
-    q += args.q.offset + batch * args.q.batch_stride + head * args.q.head_stride;
+    const uint id = (uint)get_global_id(0), items = (args.tiles * args.group + args.per_item - 1) / args.per_item;
+    const uint kv_head = id % args.near_heads + id / (args.near_heads * items) * args.near_heads;
+    const uint first_tile = id / args.near_heads % items * args.per_item;
+    const int tiles = (int)min(args.per_item, args.tiles * args.group - first_tile);
+    const uint batch = (uint)get_global_id(2);
+    q += args.q.offset + batch * args.q.batch_stride;
     k += args.k.offset + batch * args.k.batch_stride + kv_head * args.k.head_stride;
     v += args.v.offset + batch * args.v.batch_stride + kv_head * args.v.head_stride;
-    out += args.out.offset + batch * args.out.batch_stride + head * args.out.head_stride;
-    const size_t k_stride = args.k.seq_stride, v_stride = args.v.seq_stride;
+    out += args.out.offset + batch * args.out.batch_stride;
+    lse += args.lse_offset + (size_t)batch * args.heads * args.seq_q;
+
+    query_tile tile[TILES];
+    float keys[(TILE_K + KEYS - 1) * HEAD_DIM], values[(TILE_K + KEYS - 1) * HEAD_DIM];
+    FLOATV score[TILE_K][VECS];
+
+    for (int i = 0; i < tiles; i++) {
+        tile[i].row = (first_tile + i) / args.group * QUERIES;
+        tile[i].head = kv_head * args.group + (first_tile + i) % args.group;
 #if POSITION_BIAS
-    const float param = position_param(bias_params + args.bias_offset, head);
+        tile[i].param = position_param(bias_params + args.bias_offset, tile[i].head);
 #endif
-
-    FLOATV query[HEAD_DIM][VECS], result[HEAD_DIM][VECS], score[TILE_K][VECS];
-    FLOATV largest[VECS], sum[VECS];
-    vector_bounds bounds[VECS];
-#if DTYPE_F16
-    float unpacked[TILE_K * HEAD_DIM];
-#endif
-
-    for (int u = 0; u < VECS; u++) {
-        const uint row = row_first + u * VEC;
-        FLOATV factor = args.q_scale;
-#if LOGN
-        factor *= logn_factors(ids, &args, batch, row, row_last);
-#endif
-        for (int d = 0; d < HEAD_DIM; d += VEC) {
-            FLOATV rows[VEC];
-#pragma unroll
-            for (uint j = 0; j < VEC; j++) rows[j] = load_row(q + min(row + j, row_last) * args.q.seq_stride, d);
-            transpose(rows);
-#pragma unroll
-            for (int j = 0; j < VEC; j++)
-                if (d + j < HEAD_DIM) query[d + j][u] = rows[j] * factor;
-        }
-        for (int d = 0; d < HEAD_DIM; d++) result[d][u] = 0.0f;
-        largest[u] = LEAST;
-        sum[u] = 0.0f;
-        load_bounds(&args.mask, row, row_last, &bounds[u]);
+        begin_tile(&tile[i], q + tile[i].head * args.q.head_stride, ids, &args, batch);
     }
-    const mask_intervals visit = mask_tile(&args.mask, (long)row_first + args.mask.q_offset,
-                                           (long)min(row_first + QUERIES - 1, row_last) + args.mask.q_offset);
 
     for (int part = 0; part < 2; part++) {
-        const int begin = part ? visit.band_begin : 0, end = part ? visit.band_end : visit.head_end;
-        const int full_begin = part ? visit.band_full_begin : 0;
-        const int full_end = part ? visit.band_full_end : visit.head_full_end;
-
+        int begin = INT_MAX, end = 0; /* of all tiles together */
+        for (int i = 0; i < tiles; i++) {
+            const key_range range = part_of(&tile[i].visit, part);
+            if (range.begin >= range.end) continue;
+            begin = min(begin, range.begin);
+            end = max(end, range.end);
+        }
         for (int first = begin; first < end; first += TILE_K) {
-            const int keys = min(TILE_K, end - first);
-            FLOATV raised[VECS];
-            FOR_VECS raised[u] = largest[u];
-#if DTYPE_F16
-            unpack_rows(unpacked, k + (size_t)first * k_stride, k_stride, keys);
-#endif
-
-            for (int n = 0; n < keys; n += KEYS) {
-                /* The last block may have fewer keys: it repeats one it has, so as not to read beyond them. */
-                const int left = keys - n;
-#if DTYPE_F16
-                const float *block = unpacked + n * HEAD_DIM;
-#define ELEMENT(i, d) block[(i) * HEAD_DIM + (d)]
-#else
-                __global const float *block = k + (size_t)(first + n) * k_stride;
-                size_t offset[KEYS];
-#pragma unroll
-                for (int i = 0; i < KEYS; i++) offset[i] = (size_t)min(i, left - 1) * k_stride;
-#define ELEMENT(i, d) block[offset[i] + (d)]
-#endif
-                FLOATV a[KEYS][VECS];
-#pragma unroll
-                for (int i = 0; i < KEYS; i++) FOR_VECS a[i][u] = 0.0f;
-                for (int d = 0; d < HEAD_DIM; d++) {
-                    FLOATV x[VECS];
-                    FOR_VECS x[u] = query[d][u];
-#pragma unroll
-                    for (int i = 0; i < KEYS; i++) {
-                        const FLOATV y = ELEMENT(i, d);
-                        FOR_VECS a[i][u] = FMA(y, x[u], a[i][u]);
-                    }
-                }
-#undef ELEMENT
-                const int key = first + n;
-#if POSITION_BIAS
-#pragma unroll
-                for (int i = 0; i < KEYS; i++)
-                    FOR_VECS
-                    {
-                        const FLOATV distance = convert_floatv(bounds[u].place - (key + i));
-                        a[i][u] = FMA(position_bias(param, distance), (FLOATV)(args.bias_scale), a[i][u]);
-                    }
-#endif
-#if SOFTCAP
-#pragma unroll
-                for (int i = 0; i < KEYS; i++) FOR_VECS a[i][u] = args.cap_scale * tanhv(a[i][u]);
-#endif
-                if (key < full_begin || key + KEYS > full_end) {
-#pragma unroll
-                    for (int i = 0; i < KEYS; i++) {
-                        const int at = i < left ? key + i : INT_MAX; /* INT_MAX: no row sees it */
-                        FOR_VECS
-                        {
-                            const INTV seen = (at < bounds[u].head_end) |
-                                              ((at >= bounds[u].band_begin) & (at < bounds[u].band_end));
-                            a[i][u] = select((FLOATV)(HIDDEN), a[i][u], seen);
-                        }
-                    }
-                }
-#pragma unroll
-                for (int i = 0; i < KEYS; i++)
-                    FOR_VECS
-                    {
-                        raised[u] = select(raised[u], a[i][u], raised[u] < a[i][u]);
-                        score[n + i][u] = a[i][u];
-                    }
-            }
-
-            FLOATV rescale[VECS];
-            FOR_VECS
-            {
-                rescale[u] = exp2v(largest[u] - raised[u]);
-                largest[u] = raised[u];
-                sum[u] *= rescale[u];
-            }
-            for (int n = 0; n < keys; n++)
-                FOR_VECS
-                {
-                    const FLOATV weight = exp2v(score[n][u] - largest[u]);
-                    score[n][u] = weight;
-                    sum[u] += weight;
-                }
-
-#if DTYPE_F16
-            unpack_rows(unpacked, v + (size_t)first * v_stride, v_stride, keys);
-#endif
-            for (int d = 0; d < HEAD_DIM; d += DIMS) {
-#if DTYPE_F16
-                const float *column = unpacked + d;
-                const size_t step = HEAD_DIM;
-#else
-                __global const float *column = v + (size_t)first * v_stride + d;
-                const size_t step = v_stride;
-#endif
-                FLOATV a[DIMS][VECS];
-#pragma unroll
-                for (int i = 0; i < DIMS; i++) FOR_VECS a[i][u] = result[d + i][u] * rescale[u];
-                for (int n = 0; n < keys; n++, column += step) {
-                    FLOATV x[VECS];
-                    FOR_VECS x[u] = score[n][u];
-#pragma unroll
-                    for (int i = 0; i < DIMS; i++) {
-                        const FLOATV y = column[i];
-                        FOR_VECS a[i][u] = FMA(y, x[u], a[i][u]);
-                    }
-                }
-#pragma unroll
-                for (int i = 0; i < DIMS; i++) FOR_VECS result[d + i][u] = a[i][u];
+            const int count = min(TILE_K, end - first);
+            copy_rows(keys, k + (size_t)first * args.k.seq_stride, args.k.seq_stride, count);
+            copy_rows(values, v + (size_t)first * args.v.seq_stride, args.v.seq_stride, count);
+            for (int i = 0; i < tiles; i++) {
+                const key_range range = part_of(&tile[i].visit, part);
+                const int from = max(range.begin, first), own = min(range.end, first + count) - from;
+                if (own <= 0) continue;
+                FLOATV raised[VECS], rescale[VECS];
+                score_keys(&tile[i], keys + (from - first) * HEAD_DIM, from, own, range, &args, score, raised);
+                weigh_keys(&tile[i], own, raised, score, rescale);
+                add_values(&tile[i], values + (from - first) * HEAD_DIM, own, score, rescale);
             }
         }
     }
 
-    for (int u = 0; u < VECS; u++) {
-        const uint row = row_first + u * VEC;
-        /* A row that saw no key has a sum of 0, and zeros for a result. */
-        const INTV none = sum[u] == (FLOATV)(0.0f);
-        const FLOATV inverse = select(1.0f / sum[u], (FLOATV)(0.0f), none);
-        for (int d = 0; d < HEAD_DIM; d += VEC) {
-            FLOATV rows[VEC];
-#pragma unroll
-            for (int j = 0; j < VEC; j++) rows[j] = d + j < HEAD_DIM ? result[d + j][u] * inverse : (FLOATV)(0.0f);
-            transpose(rows);
-#pragma unroll
-            for (uint j = 0; j < VEC; j++)
-                if (row + j <= row_last) store_row(rows[j], out + (row + j) * args.out.seq_stride, d);
-        }
-        if (args.has_lse) {
-            float total[VEC];
-            const FLOATV log_sum = select(LN_2 * (largest[u] + log2(sum[u])), (FLOATV)(-INFINITY), none);
-            vstorev(log_sum, 0, total);
-            __global float *to = lse + args.lse_offset + ((size_t)batch * args.heads + head) * args.seq_q;
-            for (uint j = 0; j < VEC; j++)
-                if (row + j <= row_last) to[row + j] = total[j];
-        }
-    }
+    for (int i = 0; i < tiles; i++)
+        end_tile(&tile[i], out + tile[i].head * args.out.head_stride, lse + (size_t)tile[i].head * args.seq_q, &args);
 }

@@ -18,6 +18,8 @@ typedef struct rsc_attention_kernel_args {
     RSC_I64 position_first;
     RSC_U32 heads, group; /* query heads; how many of them share a key/value head */
     RSC_U32 seq_q, tiles; /* tiles of queries */
+    RSC_U32 per_item;    /* tiles of a work-item (attention_cpu.cl) */
+    RSC_U32 near_heads;  /* key/value heads that are innermost in the order of work (attention_cpu.cl) */
     RSC_U32 has_lse, use_ids;
     /* The kernels work with t = scale * <q, k> + bias in units of log 2, so that exp2 gives the weights:
      * t2 = q_scale * <q, k> + bias_scale * bias, and with a softcap t2 = cap_scale * tanh(the same). */
