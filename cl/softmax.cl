@@ -238,11 +238,15 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
     FOR_VISIBLE(n, column, count) most_v = fmax(most_v, score(&row, &args, n, column, (uint)count));
     const float most = group_max(horizontal_max(most_v), shared);
 
+    /* Without a finite score the largest is -infinity (NaN never is the largest): measured from 0 then, so that the sum is
+     * 0 where no key counts and NaN where one is NaN. */
+    const float base = most == -INFINITY ? 0.0f : most;
+
     /* fp32 leaves the exponentials in place for the last pass; fp16 would round them twice, and computes them again. */
     FLOATV sum_v = (FLOATV)(0.0f);
     FOR_VISIBLE(n, column, count)
     {
-        const FLOATV e = exp(score(&row, &args, n, column, (uint)count) - most);
+        const FLOATV e = exp(score(&row, &args, n, column, (uint)count) - base);
         sum_v += e;
 #if !DTYPE_F16
         store_part(e, probs, column, (uint)count);
@@ -250,7 +254,7 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
     }
     const float sum = group_sum(horizontal_sum(sum_v), shared);
     /* No visible key, or none with a finite score: zeros. */
-    const bool empty = most == -INFINITY;
+    const bool empty = sum == 0.0f;
     const float factor = empty ? 0.0f : 1.0f / sum;
 
 #if SHAW
@@ -259,7 +263,7 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
     FOR_VISIBLE(n, column, count)
     {
 #if DTYPE_F16
-        FLOATV p = exp(score(&row, &args, n, column, (uint)count) - most) * factor;
+        FLOATV p = exp(score(&row, &args, n, column, (uint)count) - base) * factor;
 #else
         FLOATV p = load_part(probs, column, (uint)count, 0.0f) * factor;
 #endif

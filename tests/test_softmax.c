@@ -158,6 +158,30 @@ START_TEST(matrix)
 }
 END_TEST
 
+/* A key that is NaN must not pass for a hidden one, least of all where it is the only one; -infinity alone does. */
+START_TEST(not_a_number)
+{
+    for (int dtype = 0; dtype < 2; dtype++) {
+        double *scores = harness_zeros(3 * 3);
+        scores[0] = scores[3] = scores[4] = NAN; /* all that rows 0 and 1 see */
+        scores[6] = scores[7] = scores[8] = -INFINITY;
+        const rosace_dtype type = dtype ? ROSACE_F16 : ROSACE_F32;
+        harness_case("%s", dtype ? "f16" : "f32");
+        rosace_softmax_args args = ROSACE_SOFTMAX_ARGS_DEFAULT;
+        args.scores = harness_tensor(HARNESS_BSHD, type, 1, 3, 1, 3, scores);
+        args.mask.causal = true;
+        const rosace_tensor lse = harness_flat(ROSACE_F32, 3, NULL);
+        args.lse = lse.mem;
+        args.lse_offset = lse.offset;
+        harness_ok(rosace_masked_softmax(harness_context(), harness_queue(), &args, 0, NULL, NULL));
+        const double *p = harness_download(&args.scores), *l = harness_download(&lse);
+        ck_assert(isnan(p[0]) && p[1] == 0.0 && p[2] == 0.0 && isnan(l[0]));
+        ck_assert(isnan(p[3]) && isnan(p[4]) && p[5] == 0.0 && isnan(l[1]));
+        ck_assert(p[6] == 0.0 && p[7] == 0.0 && p[8] == 0.0 && isinf(l[2]) && l[2] < 0.0);
+    }
+}
+END_TEST
+
 START_TEST(refusals)
 {
     rosace_context *context = harness_context();
@@ -217,4 +241,4 @@ START_TEST(refusals)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("softmax", lengths_around_vectors, masks_and_features, matrix, refusals)
+HARNESS_DEVICE_SUITE("softmax", lengths_around_vectors, masks_and_features, matrix, not_a_number, refusals)
