@@ -6,6 +6,7 @@
 #include <rosace/matmul.h>
 
 #include "harness.h"
+#include "src/ops/matmul.h"
 #include "src/reference/reference.h"
 
 typedef struct matmul_case {
@@ -140,6 +141,25 @@ START_TEST(whatever_comes)
 }
 END_TEST
 
+/* CLBlast indexes elements with 32-bit ints; the start of a matrix may be far below 2^31 and its end beyond. */
+START_TEST(clblast_is_not_asked_for_more_than_it_can_index)
+{
+    rosace_device_info device = {.device_class = ROSACE_DEVICE_DISCRETE, .has_fp16 = true};
+    rsc_matmul_desc desc = {.a = ROSACE_F16, .b = ROSACE_F16, .c = ROSACE_F16};
+    const rsc_matmul_operand_args wide = {.row_stride = 65536, .inner_div = 1}, narrow = {.row_stride = 8, .inner_div = 1};
+    rsc_matmul_call call = {.batch = 1, .args = {.a = wide, .b = narrow, .c = narrow, .m = 32768, .n = 8, .k = 65536, .inner = 1}};
+    ck_assert_ptr_null(rsc_matmul_clblast_refuses(&device, &desc, &call)); /* the last index is 2^31 - 1 */
+    call.args.m++;
+    ck_assert_ptr_nonnull(rsc_matmul_clblast_refuses(&device, &desc, &call));
+    desc.transpose_a = true;
+    call.args.m = 65536;
+    call.args.k = 32768;
+    ck_assert_ptr_null(rsc_matmul_clblast_refuses(&device, &desc, &call));
+    call.args.k++;
+    ck_assert_ptr_nonnull(rsc_matmul_clblast_refuses(&device, &desc, &call));
+}
+END_TEST
+
 START_TEST(refusals)
 {
     const rosace_tensor a = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, 8, 1, 6, harness_random(48, ROSACE_F32));
@@ -196,4 +216,5 @@ START_TEST(refusals)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("matmul", sizes_around_tiles, transposes_layouts_and_scales, batches, whatever_comes, refusals)
+HARNESS_DEVICE_SUITE("matmul", sizes_around_tiles, transposes_layouts_and_scales, batches, whatever_comes,
+                     clblast_is_not_asked_for_more_than_it_can_index, refusals)

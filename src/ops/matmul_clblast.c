@@ -5,13 +5,16 @@
 #include <CL/cl_half.h>
 #include <clblast_c.h>
 
-/* CLBlast keeps offsets in 32-bit ints. */
-static bool fits(const rsc_matmul_operand_args *x, size_t batch, uint32_t inner)
+/* CLBlast keeps offsets in 32-bit ints, and its kernels index elements with them: the last element counts, too.
+ * rows, cols: of one matrix as stored. */
+static bool fits(const rsc_matmul_operand_args *x, uint32_t rows, uint32_t cols, size_t batch, uint32_t inner)
 {
     const uint64_t outer = (batch - 1) / inner, in = (batch < inner ? batch : inner) - 1;
     return x->offset <= INT32_MAX && x->row_stride <= INT32_MAX && x->outer_stride <= INT32_MAX &&
            x->inner_stride <= INT32_MAX && outer <= INT32_MAX &&
-           x->offset + outer * x->outer_stride + in / x->inner_div * x->inner_stride <= INT32_MAX;
+           x->offset + outer * x->outer_stride + in / x->inner_div * x->inner_stride +
+                   (uint64_t)(rows - 1) * x->row_stride + (cols - 1) <=
+               INT32_MAX;
 }
 
 const char *rsc_matmul_clblast_refuses(const rosace_device_info *device, const rsc_matmul_desc *desc,
@@ -24,9 +27,11 @@ const char *rsc_matmul_clblast_refuses(const rosace_device_info *device, const r
         args->b.row_stride < (desc->transpose_b ? args->k : args->n))
         return "CLBlast takes no rows that overlap";
     if (!args->k) return "CLBlast takes no empty matrix";
-    if (!fits(&args->a, call->batch, args->inner) || !fits(&args->b, call->batch, args->inner) ||
-        !fits(&args->c, call->batch, args->inner))
-        return "CLBlast takes offsets and strides below 2^31 only";
+    const bool ta = desc->transpose_a, tb = desc->transpose_b;
+    if (!fits(&args->a, ta ? args->k : args->m, ta ? args->m : args->k, call->batch, args->inner) ||
+        !fits(&args->b, tb ? args->n : args->k, tb ? args->k : args->n, call->batch, args->inner) ||
+        !fits(&args->c, args->m, args->n, call->batch, args->inner))
+        return "CLBlast takes offsets, strides and elements below 2^31 only";
     return NULL;
 }
 
