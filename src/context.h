@@ -21,8 +21,9 @@ rosace_status rsc_buffer_create(rosace_context *context, size_t bytes, cl_mem_fl
 
 /* ---- Plans of the one-call functions -----------------------------------------------------------------------------
  * A plan is kept under a key of plain bytes (a zero-filled struct with the fields that matter, no padding left unset),
- * made on first use and destroyed with the context. Plans carry state (kernel arguments), so a plan is locked from
- * acquire to release. */
+ * made on first use and destroyed with the context, or, beyond RSC_MAX_PLANS, when it is the longest unused. Plans carry
+ * state (kernel arguments), so a plan is locked from acquire to release. */
+enum { RSC_MAX_PLANS = 128 };
 typedef struct rsc_plan_entry rsc_plan_entry;
 typedef rosace_status (*rsc_plan_make)(rosace_context *context, const void *desc, void **plan);
 typedef void (*rsc_plan_drop)(void *plan);

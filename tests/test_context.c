@@ -424,6 +424,39 @@ START_TEST(plans_are_made_once_and_held_by_one)
 }
 END_TEST
 
+/* Ever new keys, as from a length in a descriptor: the number of plans stays in bounds, and one in use stays. */
+START_TEST(plans_do_not_pile_up)
+{
+    enum { MANY = 3 * RSC_MAX_PLANS };
+    rosace_context_desc context_desc = plain_desc();
+    harness_ok(rosace_context_create(&context_desc, &fake_owner));
+    int made[MANY] = {0};
+    fake_dropped = 0;
+    fake_desc first = {0, made, 0};
+    rsc_plan_entry *held, *entry;
+    void *kept, *plan;
+    harness_ok(rsc_plan_acquire(fake_owner, "fake", &first.key, sizeof first.key, make_fake, drop_fake, &first, &held, &kept));
+    ((fake_plan *)kept)->uses = 77;
+    for (int key = 1; key < MANY; key++)
+        for (int often = 1; often >= 0; often--) { /* key 1 before every other: used often, so never the longest unused */
+            fake_desc desc = {often ? 1 : key, made, 0};
+            harness_ok(rsc_plan_acquire(fake_owner, "fake", &desc.key, sizeof desc.key, make_fake, drop_fake, &desc, &entry,
+                                        &plan));
+            rsc_plan_release(entry);
+        }
+    ck_assert_int_eq(fake_dropped, MANY - RSC_MAX_PLANS);
+    ck_assert_int_eq(made[1], 1);
+    ck_assert_int_eq(((fake_plan *)kept)->uses, 77);
+    rsc_plan_release(held);
+    fake_desc gone = {2, made, 0};
+    harness_ok(rsc_plan_acquire(fake_owner, "fake", &gone.key, sizeof gone.key, make_fake, drop_fake, &gone, &entry, &plan));
+    rsc_plan_release(entry);
+    ck_assert_int_eq(made[2], 2);
+    rosace_context_destroy(&fake_owner);
+    ck_assert_int_eq(fake_dropped, MANY + 1);
+}
+END_TEST
+
 typedef struct worker {
     rosace_context *context;
     cl_command_queue queue;
@@ -461,4 +494,4 @@ HARNESS_DEVICE_SUITE("context", arguments_are_checked, a_shorter_descriptor_take
                      all_memory_comes_from_the_allocator_and_goes_back, running_out_of_memory_anywhere_is_survived,
                      an_adopted_context_is_retained, an_adopted_context_may_have_several_devices, the_log_goes_to_the_callback,
                      buffers_have_limits, words_for_statuses_and_errors, each_thread_has_its_own_last_error,
-                     plans_are_made_once_and_held_by_one, one_context_serves_several_threads)
+                     plans_are_made_once_and_held_by_one, plans_do_not_pile_up, one_context_serves_several_threads)
