@@ -214,6 +214,46 @@ START_TEST(shorter_descriptors_get_defaults) {
 }
 END_TEST
 
+static bool same_key(const rosace_rope_desc *a, const rosace_rope_desc *b) {
+    rosace_rope_desc checked, keys[2];
+    harness_ok(rsc_rope_check_desc(a, &checked));
+    rsc_rope_key(&keys[0], &checked);
+    harness_ok(rsc_rope_check_desc(b, &checked));
+    rsc_rope_key(&keys[1], &checked);
+    return memcmp(&keys[0], &keys[1], sizeof keys[0]) == 0;
+}
+
+/* What a scaling does not read never makes another rotation; what it reads does. */
+START_TEST(keys_tell_apart_what_differs_and_no_more) {
+    for (int kind = 0; kind < KINDS; kind++) {
+        harness_case("%s", kind_names[kind]);
+        const rosace_rope_desc desc = valid((rosace_rope_scaling_kind)kind);
+        rosace_rope_desc other = desc;
+        other.rotary_dim = desc.head_dim; /* what 0 stands for */
+        ck_assert(same_key(&desc, &other));
+        other.scaling.seq_len = 6000;
+        ck_assert_int_eq(same_key(&desc, &other), kind != ROSACE_ROPE_SCALING_DYNAMIC);
+        other = desc;
+        other.scaling.factor = 5.0;
+        ck_assert_int_eq(same_key(&desc, &other), kind == ROSACE_ROPE_SCALING_NONE);
+        other = desc;
+        other.scaling.beta_fast = 16.0;
+        ck_assert_int_eq(same_key(&desc, &other), kind != ROSACE_ROPE_SCALING_YARN);
+        other = desc;
+        other.scaling.high_freq_factor = 8.0;
+        ck_assert_int_eq(same_key(&desc, &other), kind != ROSACE_ROPE_SCALING_LLAMA3);
+        other = desc;
+        other.theta = 500000.0;
+        ck_assert(!same_key(&desc, &other));
+    }
+    rosace_rope_desc a = valid(ROSACE_ROPE_SCALING_DYNAMIC), b = a;
+    a.scaling.seq_len = 7;
+    b.scaling.seq_len = 2048; /* the training length, up to which nothing changes */
+    ck_assert(same_key(&a, &b));
+}
+END_TEST
+
 HARNESS_HOST_SUITE("rope_scaling", frequencies_are_those_of_the_reference, frequencies_are_those_of_transformers,
                    scalings_leave_short_contexts_alone, turns_are_rounded_from_the_exact_quotient,
-                   descriptors_are_checked, shorter_descriptors_get_defaults)
+                   descriptors_are_checked, shorter_descriptors_get_defaults,
+                   keys_tell_apart_what_differs_and_no_more)

@@ -3,6 +3,7 @@
 #include "attention.h"
 
 #include "../check.h"
+#include "../position/rope_scaling.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,34 +213,10 @@ typedef struct plan_key {
     int dtype, bias, has_rope;
 } plan_key;
 
-static void set_rope_key(rosace_rope_desc *key, const rosace_rope_desc *rope)
-{
-    key->head_dim = rope->head_dim;
-    key->rotary_dim = rope->rotary_dim;
-    key->theta = rope->theta;
-    key->interleaved = rope->interleaved;
-    key->inverse = rope->inverse;
-    key->dtype = rope->dtype;
-    const rosace_rope_scaling *from = &rope->scaling;
-    rosace_rope_scaling *to = &key->scaling;
-    to->kind = from->kind;
-    to->factor = from->factor;
-    to->original_max_position = from->original_max_position;
-    to->seq_len = from->seq_len;
-    to->beta_fast = from->beta_fast;
-    to->beta_slow = from->beta_slow;
-    to->attention_factor = from->attention_factor;
-    to->mscale = from->mscale;
-    to->mscale_all_dim = from->mscale_all_dim;
-    to->no_truncate = from->no_truncate;
-    to->low_freq_factor = from->low_freq_factor;
-    to->high_freq_factor = from->high_freq_factor;
-}
-
 static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_attention_variant *variant)
 {
     memset(key, 0, sizeof *key);
-    if (desc->rope) set_rope_key(&key->rope, desc->rope);
+    if (desc->rope) rsc_rope_key(&key->rope, desc->rope);
     key->has_rope = desc->rope != NULL;
     key->mask.causal = desc->mask.causal;
     key->mask.window_left = desc->mask.window_left;

@@ -22,8 +22,7 @@ struct rosace_rope_plan {
     cl_kernel kernel;
 };
 
-/* ---- Plan
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- Plan -------------------------------------------------------------------------------------------------------- */
 
 static rosace_status upload_frequencies(rosace_rope_plan *plan) {
     double frequencies[512], factor;
@@ -93,8 +92,7 @@ void rosace_rope_plan_destroy(rosace_rope_plan **plan) {
     *plan = NULL;
 }
 
-/* ---- Checks
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Checks ------------------------------------------------------------------------------------------------------ */
 
 /* Tensors of a call by slot: q, k, q_out, k_out; an output that is its input is left out. */
 enum { Q, K, Q_OUT, K_OUT, TENSORS, MAX_HEADS = 1 << 28 };
@@ -170,8 +168,7 @@ static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_
     return ROSACE_OK;
 }
 
-/* ---- Launch
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Launch ------------------------------------------------------------------------------------------------------ */
 
 static rope_view view_of(const rosace_tensor *tensor) {
     return (rope_view){(int64_t)tensor->offset, tensor->stride[0], tensor->stride[1], tensor->stride[2]};
@@ -227,8 +224,7 @@ rosace_status rosace_rope_enqueue(rosace_rope_plan *plan, cl_command_queue queue
     return rsc_chain_end(&chain, status, event);
 }
 
-/* ---- In one call
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- In one call ------------------------------------------------------------------------------------------------- */
 
 static rosace_status make_plan(rosace_context *context, const void *desc, void **plan) {
     rosace_rope_plan *made;
@@ -242,36 +238,13 @@ static void drop_plan(void *plan) {
     rosace_rope_plan_destroy(&dropped);
 }
 
-/* Member by member into zeroed memory, so that padding never tells two equal descriptors apart. */
-static void set_key(rosace_rope_desc *key, const rosace_rope_desc *desc) {
-    memset(key, 0, sizeof *key);
-    key->head_dim = desc->head_dim;
-    key->rotary_dim = desc->rotary_dim;
-    key->theta = desc->theta;
-    key->interleaved = desc->interleaved;
-    key->inverse = desc->inverse;
-    key->dtype = desc->dtype;
-    key->scaling.kind = desc->scaling.kind;
-    key->scaling.factor = desc->scaling.factor;
-    key->scaling.original_max_position = desc->scaling.original_max_position;
-    key->scaling.seq_len = desc->scaling.seq_len;
-    key->scaling.beta_fast = desc->scaling.beta_fast;
-    key->scaling.beta_slow = desc->scaling.beta_slow;
-    key->scaling.attention_factor = desc->scaling.attention_factor;
-    key->scaling.mscale = desc->scaling.mscale;
-    key->scaling.mscale_all_dim = desc->scaling.mscale_all_dim;
-    key->scaling.no_truncate = desc->scaling.no_truncate;
-    key->scaling.low_freq_factor = desc->scaling.low_freq_factor;
-    key->scaling.high_freq_factor = desc->scaling.high_freq_factor;
-}
-
 rosace_status rosace_rope(rosace_context *context, cl_command_queue queue, const rosace_rope_desc *desc,
                           const rosace_rope_args *args, cl_uint num_wait, const cl_event *wait, cl_event *event) {
     if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context = NULL: a context is needed");
     rosace_rope_desc checked, key;
     rosace_status status = rsc_rope_check_desc(desc, &checked);
     if (status) return status;
-    set_key(&key, &checked);
+    rsc_rope_key(&key, &checked);
     rsc_plan_entry *entry;
     void *plan;
     status = rsc_plan_acquire(context, "rope", &key, sizeof key, make_plan, drop_plan, &checked, &entry, &plan);

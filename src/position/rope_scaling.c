@@ -15,8 +15,7 @@ void rsc_rope_powers(double theta, size_t dim, double *frequencies) {
         frequencies[i] = (double)powl(theta, -(long double)(2 * i) / (long double)dim);
 }
 
-/* ---- What several scalings need ------------------------------------------------------------------------------------
- */
+/* ---- What several scalings need ---------------------------------------------------------------------------------- */
 
 static rosace_status check_factor(const rosace_rope_scaling *scaling) {
     if (!(scaling->factor >= 1.0) || isinf(scaling->factor))
@@ -34,8 +33,7 @@ static rosace_status check_factor_and_length(const rosace_rope_scaling *scaling)
     return ROSACE_OK;
 }
 
-/* theta * factor^(dim / (dim - 2)): the base at which the lowest frequency is divided by factor and the highest kept.
- */
+/* theta * factor^(dim / (dim - 2)): the base at which the lowest frequency is divided by factor and the highest kept. */
 static double ntk_theta(double theta, double factor, size_t dim) {
     return (double)(theta * powl(factor, (long double)dim / (long double)(dim - 2)));
 }
@@ -50,8 +48,7 @@ static rosace_status check_ntk_theta(const rosace_rope_desc *desc, double factor
     return ROSACE_OK;
 }
 
-/* ---- The scalings
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- The scalings ------------------------------------------------------------------------------------------------ */
 
 static rosace_status none_check(const rosace_rope_desc *desc) {
     (void)desc;
@@ -206,8 +203,7 @@ static const struct scaling_row {
 };
 /* clang-format on */
 
-/* ---- Descriptor
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Descriptor -------------------------------------------------------------------------------------------------- */
 
 rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc *checked) {
     *checked = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
@@ -231,6 +227,44 @@ rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc
     return scalings[checked->scaling.kind].check(checked);
 }
 
+void rsc_rope_key(rosace_rope_desc *key, const rosace_rope_desc *checked) {
+    const rosace_rope_scaling *from = &checked->scaling;
+    rosace_rope_scaling *to = &key->scaling;
+    memset(key, 0, sizeof *key);
+    key->head_dim = checked->head_dim;
+    key->rotary_dim = checked->rotary_dim;
+    key->theta = checked->theta;
+    key->interleaved = checked->interleaved;
+    key->inverse = checked->inverse;
+    key->dtype = checked->dtype;
+    to->kind = from->kind;
+    if (from->kind != ROSACE_ROPE_SCALING_NONE) to->factor = from->factor;
+    switch (from->kind) {
+    case ROSACE_ROPE_SCALING_NONE:
+    case ROSACE_ROPE_SCALING_LINEAR:
+    case ROSACE_ROPE_SCALING_NTK: break;
+    case ROSACE_ROPE_SCALING_DYNAMIC:
+        to->original_max_position = from->original_max_position;
+        /* nothing changes before the training length */
+        to->seq_len = from->seq_len > from->original_max_position ? from->seq_len : from->original_max_position;
+        break;
+    case ROSACE_ROPE_SCALING_YARN:
+        to->original_max_position = from->original_max_position;
+        to->beta_fast = from->beta_fast;
+        to->beta_slow = from->beta_slow;
+        to->attention_factor = from->attention_factor;
+        to->mscale = from->mscale;
+        to->mscale_all_dim = from->mscale_all_dim;
+        to->no_truncate = from->no_truncate;
+        break;
+    case ROSACE_ROPE_SCALING_LLAMA3:
+        to->original_max_position = from->original_max_position;
+        to->low_freq_factor = from->low_freq_factor;
+        to->high_freq_factor = from->high_freq_factor;
+        break;
+    }
+}
+
 void rsc_rope_fill(const rosace_rope_desc *checked, double *frequencies, double *attention_factor) {
     scalings[checked->scaling.kind].fill(checked, frequencies, attention_factor);
 }
@@ -246,8 +280,7 @@ rosace_status rosace_rope_frequencies(const rosace_rope_desc *desc, double *freq
     return ROSACE_OK;
 }
 
-/* ---- Fractions of a turn
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Fractions of a turn ----------------------------------------------------------------------------------------- */
 
 /* floor(2^192 / (2 pi)), least significant word first */
 static const uint32_t turns_per_radian[6] = {0x4f10e410, 0x36d8a566, 0x7d4d3770, 0x7f09d5f4, 0x9391054a, 0x28be60db};
