@@ -87,9 +87,10 @@ static rosace_status check_access(const char *name, cl_mem mem, bool output) {
 }
 
 rosace_status rsc_check_array(rosace_context *context, const char *name, cl_mem mem, size_t offset, size_t count,
-                              size_t element_bytes, rsc_range *range) {
+                              size_t element_bytes, bool output, rsc_range *range) {
     buffer_facts facts = {0};
     rosace_status status = check_buffer(context, name, mem, &facts);
+    if (!status) status = check_access(name, mem, output);
     if (status) return status;
     size_t end, end_bytes;
     if (!rsc_add(offset, count, &end) || !rsc_mul(end, element_bytes, &end_bytes) || end_bytes > facts.bytes)

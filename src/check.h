@@ -32,9 +32,10 @@ rosace_status rsc_read_struct(const char *name, const void *in, void *out, size_
 rosace_status rsc_check_tensor(rosace_context *context, const char *name, const rosace_tensor *tensor, rosace_dtype dtype,
                                bool output, rsc_range *range);
 
-/* `count` elements of `element_bytes` from `offset` (in elements) on inside `mem`. */
+/* `count` elements of `element_bytes` from `offset` (in elements) on inside `mem`, which kernels may write (`output`) or
+ * read. range may be NULL. */
 rosace_status rsc_check_array(rosace_context *context, const char *name, cl_mem mem, size_t offset, size_t count,
-                              size_t element_bytes, rsc_range *range);
+                              size_t element_bytes, bool output, rsc_range *range);
 
 /* An output against another range of the same call. Views of one buffer that interleave without sharing an element (packed
  * QKV) are told apart by rsc_check_disjoint_tensors. */

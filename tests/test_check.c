@@ -201,7 +201,7 @@ START_TEST(buffers_of_another_context_are_refused)
     ck_assert_int_eq(code, CL_SUCCESS);
     rosace_tensor q = rosace_tensor_bshd(mem, ROSACE_F32, 2, 5, 4, 25);
     harness_expect_status(check(&q, false), ROSACE_INVALID_ARGUMENT, "q: belongs to another OpenCL context");
-    harness_expect_status(rsc_check_array(harness_context(), "w", mem, 0, 1, 4, NULL), ROSACE_INVALID_ARGUMENT,
+    harness_expect_status(rsc_check_array(harness_context(), "w", mem, 0, 1, 4, false, NULL), ROSACE_INVALID_ARGUMENT,
                           "w: belongs to another OpenCL context");
     clReleaseMemObject(mem);
     clReleaseContext(other);
@@ -234,15 +234,22 @@ START_TEST(arrays_fit_their_buffer)
     cl_mem mem = buffer(400, CL_MEM_READ_WRITE);
     rosace_context *context = harness_context();
     rsc_range range;
-    harness_ok(rsc_check_array(context, "w", mem, 40, 60, 4, &range));
+    harness_ok(rsc_check_array(context, "w", mem, 40, 60, 4, false, &range));
     ck_assert_uint_eq(range.begin, 160);
     ck_assert_uint_eq(range.end, 400);
-    harness_ok(rsc_check_array(context, "w", mem, 100, 0, 4, NULL));
-    harness_expect_status(rsc_check_array(context, "w", mem, 41, 60, 4, NULL), ROSACE_INVALID_ARGUMENT, "offset 41 + 60");
-    harness_expect_status(rsc_check_array(context, "w", mem, SIZE_MAX, 1, 4, NULL), ROSACE_INVALID_ARGUMENT, "w: ");
-    harness_expect_status(rsc_check_array(context, "w", mem, 1, SIZE_MAX, 4, NULL), ROSACE_INVALID_ARGUMENT, "w: ");
-    harness_expect_status(rsc_check_array(context, "w", mem, 0, SIZE_MAX / 2, 4, NULL), ROSACE_INVALID_ARGUMENT, "w: ");
-    harness_expect_status(rsc_check_array(context, "w", NULL, 0, 1, 4, NULL), ROSACE_INVALID_ARGUMENT, "w = NULL");
+    harness_ok(rsc_check_array(context, "w", mem, 100, 0, 4, false, NULL));
+    harness_expect_status(rsc_check_array(context, "w", mem, 41, 60, 4, false, NULL), ROSACE_INVALID_ARGUMENT, "offset 41 + 60");
+    harness_expect_status(rsc_check_array(context, "w", mem, SIZE_MAX, 1, 4, false, NULL), ROSACE_INVALID_ARGUMENT, "w: ");
+    harness_expect_status(rsc_check_array(context, "w", mem, 1, SIZE_MAX, 4, false, NULL), ROSACE_INVALID_ARGUMENT, "w: ");
+    harness_expect_status(rsc_check_array(context, "w", mem, 0, SIZE_MAX / 2, 4, false, NULL), ROSACE_INVALID_ARGUMENT, "w: ");
+    harness_expect_status(rsc_check_array(context, "w", NULL, 0, 1, 4, false, NULL), ROSACE_INVALID_ARGUMENT, "w = NULL");
+    cl_mem read_only = buffer(400, CL_MEM_READ_ONLY), write_only = buffer(400, CL_MEM_WRITE_ONLY);
+    harness_ok(rsc_check_array(context, "w", read_only, 0, 100, 4, false, NULL));
+    harness_ok(rsc_check_array(context, "w", write_only, 0, 100, 4, true, NULL));
+    harness_expect_status(rsc_check_array(context, "w", read_only, 0, 100, 4, true, NULL), ROSACE_INVALID_ARGUMENT,
+                          "CL_MEM_READ_ONLY");
+    harness_expect_status(rsc_check_array(context, "w", write_only, 0, 100, 4, false, NULL), ROSACE_INVALID_ARGUMENT,
+                          "CL_MEM_WRITE_ONLY");
     release_buffers();
 }
 END_TEST
@@ -254,10 +261,10 @@ START_TEST(sub_buffers_are_seen_through)
     cl_mem first = sub_buffer(parent, step, step), second = sub_buffer(parent, 2 * step, step);
     rosace_context *context = harness_context();
     rsc_range whole, a, b;
-    harness_ok(rsc_check_array(context, "whole", parent, 0, 4 * step, 1, &whole));
-    harness_ok(rsc_check_array(context, "a", first, 0, step, 1, &a));
-    harness_ok(rsc_check_array(context, "b", second, 0, step, 1, &b));
-    harness_expect_status(rsc_check_array(context, "a", first, 1, step, 1, NULL), ROSACE_INVALID_ARGUMENT, "do not fit");
+    harness_ok(rsc_check_array(context, "whole", parent, 0, 4 * step, 1, false, &whole));
+    harness_ok(rsc_check_array(context, "a", first, 0, step, 1, false, &a));
+    harness_ok(rsc_check_array(context, "b", second, 0, step, 1, false, &b));
+    harness_expect_status(rsc_check_array(context, "a", first, 1, step, 1, false, NULL), ROSACE_INVALID_ARGUMENT, "do not fit");
     ck_assert_ptr_eq(a.parent, parent);
     ck_assert_uint_eq(a.begin, step);
     ck_assert_uint_eq(b.end, 3 * step);

@@ -158,11 +158,9 @@ rosace_status rosace_attention_workspace_bytes(const rosace_attention_plan *plan
 static rosace_status enqueue(rosace_attention_plan *plan, cl_command_queue queue, const rosace_attention_args *given,
                              bool own_workspace, cl_uint num_wait, const cl_event *wait, cl_event *event)
 {
-    if (!given) return rsc_fail(ROSACE_INVALID_ARGUMENT, "args: NULL");
-    rosace_status status = rsc_check_struct("rosace_attention_args", given->struct_size, sizeof *given);
-    if (status) return status;
     rosace_attention_args args = ROSACE_ATTENTION_ARGS_DEFAULT;
-    memcpy(&args, given, given->struct_size);
+    rosace_status status = rsc_read_struct("args", given, &args, sizeof args);
+    if (status) return status;
     rsc_attention_call call;
     size_t needed = 0;
     status = rsc_attention_check_args(plan, &args, &call, &needed);

@@ -3,6 +3,8 @@
 #include "attention.h"
 
 #include "../check.h"
+#include "../position/positions.h"
+#include "../position/rope_scaling.h"
 
 #include <math.h>
 #include <string.h>
@@ -14,24 +16,19 @@ static const int64_t max_seq = (int64_t)1 << 30;
 
 static rosace_status check_rope(const rosace_attention_desc *desc, rosace_rope_desc *rope)
 {
-    rosace_status status = rsc_check_struct("rope->struct_size", desc->rope->struct_size, sizeof *rope);
+    rosace_rope_desc given = ROSACE_ROPE_DESC_DEFAULT;
+    const rosace_status status = rsc_read_struct("rope", desc->rope, &given, sizeof given);
     if (status) return status;
-    *rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
-    memcpy(rope, desc->rope, desc->rope->struct_size);
-    rope->struct_size = sizeof *rope;
-    rope->head_dim = desc->head_dim;
-    rope->dtype = desc->dtype;
-    return rosace_rope_frequencies(rope, NULL, NULL);
+    given.head_dim = desc->head_dim;
+    given.dtype = desc->dtype;
+    return rsc_rope_check_desc(&given, rope);
 }
 
 rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_attention_desc *out, rosace_rope_desc *rope)
 {
-    if (!in) return INVALID("desc: NULL");
-    rosace_status status = rsc_check_struct("rosace_attention_desc", in->struct_size, sizeof *in);
-    if (status) return status;
     rosace_attention_desc desc = ROSACE_ATTENTION_DESC_DEFAULT;
-    memcpy(&desc, in, in->struct_size);
-    desc.struct_size = sizeof desc;
+    rosace_status status = rsc_read_struct("desc", in, &desc, sizeof desc);
+    if (status) return status;
 
     if (!rosace_dtype_size(desc.dtype)) return INVALID("dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)desc.dtype);
     if (desc.n_heads < 1 || desc.n_heads > 65536) return INVALID("n_heads = %zu: must be 1 to 65536", desc.n_heads);
@@ -95,12 +92,13 @@ typedef struct extras {
     unsigned count;
 } extras;
 
-static rosace_status add_array(rosace_context *context, extras *inputs, const char *name, cl_mem mem, size_t offset,
-                               size_t count, size_t element_bytes)
+/* An array of fp32. */
+static rosace_status add_array(rosace_context *context, extras *list, const char *name, cl_mem mem, size_t offset,
+                               size_t count, bool output)
 {
-    extra *e = &inputs->list[inputs->count++];
+    extra *e = &list->list[list->count++];
     e->name = name;
-    return rsc_check_array(context, name, mem, offset, count, element_bytes, &e->range);
+    return rsc_check_array(context, name, mem, offset, count, sizeof(cl_float), output, &e->range);
 }
 
 static rosace_status check_shape(const char *name, const rosace_tensor *t, size_t batch, size_t seq, size_t heads, size_t dim)
@@ -116,20 +114,10 @@ static rosace_status check_shape(const char *name, const rosace_tensor *t, size_
 static rosace_status check_positions(rosace_context *context, extras *inputs, const char *name, const char *ids_name,
                                      const rosace_positions *p, size_t batch, size_t seq)
 {
-    if (p->offset < INT32_MIN || p->offset > INT32_MAX)
-        return INVALID("%s.offset = %lld: must fit int32", name, (long long)p->offset);
-    if (!p->ids) {
-        if (p->offset + (int64_t)seq - 1 > INT32_MAX)
-            return INVALID("%s.offset = %lld: the last of %zu positions must fit int32", name, (long long)p->offset, seq);
-        return ROSACE_OK;
-    }
-    if (p->batch_stride < 0) return INVALID("%s.batch_stride = %td: must not be negative", name, p->batch_stride);
-    if (p->seq_stride < 0) return INVALID("%s.seq_stride = %td: must not be negative", name, p->seq_stride);
-    size_t over_batch, over_seq, count;
-    if (!rsc_mul(batch - 1, (size_t)p->batch_stride, &over_batch) || !rsc_mul(seq - 1, (size_t)p->seq_stride, &over_seq) ||
-        !rsc_add(over_batch, over_seq, &count) || !rsc_add(count, 1, &count))
-        return INVALID("%s: strides %td, %td overflow", name, p->batch_stride, p->seq_stride);
-    return add_array(context, inputs, ids_name, p->ids, p->ids_offset, count, sizeof(cl_int));
+    rsc_range range;
+    const rosace_status status = rsc_check_positions(context, name, p, batch, seq, &range);
+    if (!status && range.parent) inputs->list[inputs->count++] = (extra){ids_name, range};
+    return status;
 }
 
 static rosace_status check_all_positions(const rosace_attention_plan *plan, extras *inputs, rsc_attention_call *call)
@@ -161,16 +149,16 @@ static rosace_status check_bias_buffers(const rosace_attention_plan *plan, extra
     if (desc->bias == ROSACE_BIAS_ALIBI) {
         if (!args->bias_params) return INVALID("bias_params: NULL, ROSACE_BIAS_ALIBI needs %zu slopes", desc->n_heads);
         return add_array(plan->context, inputs, "bias_params", args->bias_params, args->bias_params_offset, desc->n_heads,
-                         sizeof(cl_float));
+                         false);
     }
     if (desc->bias == ROSACE_BIAS_SHAW) {
         const size_t count = (size_t)(2 * desc->bias_max_distance + 1) * desc->head_dim;
         if (args->shaw_key)
             status = add_array(plan->context, inputs, "shaw_key", args->shaw_key, args->shaw_key_offset, count,
-                               sizeof(cl_float));
+                               false);
         if (!status && args->shaw_value)
             status = add_array(plan->context, inputs, "shaw_value", args->shaw_value, args->shaw_value_offset, count,
-                               sizeof(cl_float));
+                               false);
     }
     return status;
 }
@@ -187,7 +175,7 @@ static rosace_status check_workspace(const rosace_attention_plan *plan, const ro
     if (args->workspace_bytes < needed)
         return INVALID("workspace_bytes = %zu: %zu bytes are needed for this call", args->workspace_bytes, needed);
     return rsc_check_array(plan->context, "workspace", args->workspace, args->workspace_offset_bytes, args->workspace_bytes,
-                           1, range);
+                           1, true, range);
 }
 
 /* out, lse and workspace are written: none may meet another, nor anything that is read. */
@@ -271,7 +259,7 @@ rosace_status rsc_attention_check_args(const rosace_attention_plan *plan, rosace
         size_t count;
         if (!rsc_mul(call->batch, desc->n_heads, &count) || !rsc_mul(count, call->seq_q, &count))
             return INVALID("lse: batch * n_heads * seq_q overflows");
-        status = add_array(context, &outputs, "lse", args->lse, args->lse_offset, count, sizeof(cl_float));
+        status = add_array(context, &outputs, "lse", args->lse, args->lse_offset, count, true);
         if (status) return status;
     }
     status = rosace_attention_workspace_bytes(plan, call->batch, call->seq_q, call->seq_k, workspace_bytes);

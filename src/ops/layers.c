@@ -113,7 +113,7 @@ static rosace_status check_context(const char *what, rosace_context *context, cl
 }
 
 static rosace_status check_array(rosace_context *context, const char *name, const rosace_array *array, size_t rows,
-                                 size_t width, rsc_range *range) {
+                                 size_t width, bool output, rsc_range *range) {
     const size_t bytes = rosace_dtype_size(array->dtype);
     size_t count;
     if (!bytes)
@@ -121,12 +121,12 @@ static rosace_status check_array(rosace_context *context, const char *name, cons
                         (int)array->dtype);
     if (!rsc_mul(rows, width, &count))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s: %zu x %zu elements overflow size_t", name, rows, width);
-    return rsc_check_array(context, name, array->mem, array->offset, count, bytes, range);
+    return rsc_check_array(context, name, array->mem, array->offset, count, bytes, output, range);
 }
 
 static rosace_status check_int32(rosace_context *context, const char *name, const rosace_array *array, size_t rows,
                                  rsc_range *range) {
-    return rsc_check_array(context, name, array->mem, array->offset, rows, sizeof(cl_int), range);
+    return rsc_check_array(context, name, array->mem, array->offset, rows, sizeof(cl_int), false, range);
 }
 
 /* An output that may be the very input, element by element, but must not overlap it in another way. */
@@ -155,8 +155,8 @@ rosace_status rosace_embedding(rosace_context *context, cl_command_queue queue, 
     if (!status) status = check_count("rows", rows, most_rows);
     if (!status) status = check_count("width", width, INT32_MAX);
     if (!status) status = check_int32(context, "ids", &ids, rows, &ids_range);
-    if (!status) status = check_array(context, "table", &table, vocab, width, &table_range);
-    if (!status) status = check_array(context, "out", &out, rows, width, &out_range);
+    if (!status) status = check_array(context, "table", &table, vocab, width, false, &table_range);
+    if (!status) status = check_array(context, "out", &out, rows, width, true, &out_range);
     if (!status) status = rsc_check_disjoint("out", &out_range, "ids", &ids_range);
     if (!status) status = rsc_check_disjoint("out", &out_range, "table", &table_range);
     if (status) return status;
@@ -182,9 +182,9 @@ rosace_status rosace_rmsnorm(rosace_context *context, cl_command_queue queue, ro
     if (!status) status = check_count("width", width, INT32_MAX);
     if (!status && !(eps >= 0.0f && isfinite(eps)))
         status = rsc_fail(ROSACE_INVALID_ARGUMENT, "eps = %g: must be finite and not negative", (double)eps);
-    if (!status) status = check_array(context, "x", &x, rows, width, &x_range);
-    if (!status) status = check_array(context, "weight", &weight, 1, width, &weight_range);
-    if (!status) status = check_array(context, "out", &out, rows, width, &out_range);
+    if (!status) status = check_array(context, "x", &x, rows, width, false, &x_range);
+    if (!status) status = check_array(context, "weight", &weight, 1, width, false, &weight_range);
+    if (!status) status = check_array(context, "out", &out, rows, width, true, &out_range);
     if (!status) status = check_in_place("out", &out, &out_range, "x", &x, &x_range);
     if (!status) status = rsc_check_disjoint("out", &out_range, "weight", &weight_range);
     if (status) return status;
@@ -215,9 +215,9 @@ rosace_status rosace_swiglu(rosace_context *context, cl_command_queue queue, ros
     rsc_range gate_range, up_range, out_range;
     rosace_status status = check_context("swiglu", context, queue);
     if (!status) status = check_count("count", count, SIZE_MAX / 2);
-    if (!status) status = check_array(context, "gate", &gate, 1, count, &gate_range);
-    if (!status) status = check_array(context, "up", &up, 1, count, &up_range);
-    if (!status) status = check_array(context, "out", &out, 1, count, &out_range);
+    if (!status) status = check_array(context, "gate", &gate, 1, count, false, &gate_range);
+    if (!status) status = check_array(context, "up", &up, 1, count, false, &up_range);
+    if (!status) status = check_array(context, "out", &out, 1, count, true, &out_range);
     if (!status) status = check_in_place("out", &out, &out_range, "gate", &gate, &gate_range);
     if (!status) status = check_in_place("out", &out, &out_range, "up", &up, &up_range);
     if (status) return status;
@@ -237,8 +237,8 @@ rosace_status rosace_add(rosace_context *context, cl_command_queue queue, rosace
     rsc_range x_range, y_range;
     rosace_status status = check_context("add", context, queue);
     if (!status) status = check_count("count", count, SIZE_MAX / 2);
-    if (!status) status = check_array(context, "x", &x, 1, count, &x_range);
-    if (!status) status = check_array(context, "y", &y, 1, count, &y_range);
+    if (!status) status = check_array(context, "x", &x, 1, count, true, &x_range);
+    if (!status) status = check_array(context, "y", &y, 1, count, false, &y_range);
     if (!status) status = check_in_place("x", &x, &x_range, "y", &y, &y_range);
     if (status) return status;
 
@@ -259,11 +259,11 @@ rosace_status rosace_cross_entropy(rosace_context *context, cl_command_queue que
     rosace_status status = check_context("cross_entropy", context, queue);
     if (!status) status = check_count("rows", rows, most_rows);
     if (!status) status = check_count("classes", classes, INT32_MAX);
-    if (!status) status = check_array(context, "logits", &logits, rows, classes, &logits_range);
+    if (!status) status = check_array(context, "logits", &logits, rows, classes, false, &logits_range);
     if (!status) status = check_int32(context, "targets", &targets, rows, &targets_range);
     if (!status && loss.dtype != ROSACE_F32)
         status = rsc_fail(ROSACE_INVALID_ARGUMENT, "loss.dtype = %d: must be ROSACE_F32", (int)loss.dtype);
-    if (!status) status = check_array(context, "loss", &loss, rows, 1, &loss_range);
+    if (!status) status = check_array(context, "loss", &loss, rows, 1, true, &loss_range);
     if (!status) status = rsc_check_disjoint("loss", &loss_range, "logits", &logits_range);
     if (!status) status = rsc_check_disjoint("loss", &loss_range, "targets", &targets_range);
     if (status) return status;

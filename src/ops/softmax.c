@@ -41,7 +41,7 @@ static rosace_status check_bias(rosace_context *context, rosace_bias_kind bias, 
     if (bias != ROSACE_BIAS_ALIBI)
         return INVALID("bias = %d: must be ROSACE_BIAS_NONE or ROSACE_BIAS_ALIBI here", (int)bias);
     if (!params) return INVALID("bias_params: NULL, ROSACE_BIAS_ALIBI needs %zu slopes", heads);
-    return rsc_check_array(context, "bias_params", params, offset, heads, sizeof(cl_float), range);
+    return rsc_check_array(context, "bias_params", params, offset, heads, sizeof(cl_float), false, range);
 }
 
 /* ---- Softmax ----------------------------------------------------------------------------------------------------- */
@@ -76,7 +76,7 @@ static rosace_status check_softmax(rosace_context *context, rosace_softmax_args 
     size_t count;
     if (!rsc_mul(scores->shape[0] * heads, scores->shape[1], &count))
         return INVALID("lse: batch * n_heads * seq_q overflows");
-    status = rsc_check_array(context, "lse", args->lse, args->lse_offset, count, sizeof(cl_float), &lse_range);
+    status = rsc_check_array(context, "lse", args->lse, args->lse_offset, count, sizeof(cl_float), true, &lse_range);
     if (!status) status = rsc_check_disjoint("lse", &lse_range, "scores", &scores_range);
     if (!status) status = rsc_check_disjoint("lse", &lse_range, "probs", &probs_range);
     if (!status && bias_range.parent) status = rsc_check_disjoint("lse", &lse_range, "bias_params", &bias_range);

@@ -25,7 +25,8 @@ rosace_status rsc_check_positions(rosace_context *context, const char *name, con
                         name, positions->batch_stride, positions->seq_stride, batch, seq);
     char ids_name[64];
     snprintf(ids_name, sizeof ids_name, "%s.ids", name);
-    return rsc_check_array(context, ids_name, positions->ids, positions->ids_offset, count, sizeof(cl_int), ids_range);
+    return rsc_check_array(context, ids_name, positions->ids, positions->ids_offset, count, sizeof(cl_int), false,
+                           ids_range);
 }
 
 rope_place rsc_positions_place(const rosace_positions *positions) {
