@@ -58,9 +58,13 @@ typedef struct rosace_attention_desc {
 #define ROSACE_ATTENTION_DESC_DEFAULT { .struct_size = sizeof(rosace_attention_desc), .mask = ROSACE_MASK_DEFAULT }
 
 /* Thread-safety: a plan may be enqueued from one thread at a time; different plans freely. A plan's own workspace is
- * shared by its calls, so calls of one plan on several queues must be ordered by events. */
+ * shared by its calls, so calls of one plan that could overlap on the device (on several queues, or on one that is out of
+ * order) must be ordered by events. */
 typedef struct rosace_attention_plan rosace_attention_plan;
 
+/* Errors: ROSACE_INVALID_ARGUMENT, ROSACE_UNSUPPORTED (the path asked for has no variant for this device and descriptor),
+ * ROSACE_BUILD_FAILED, ROSACE_OUT_OF_MEMORY, ROSACE_OPENCL_ERROR. On failure *out is NULL. The context must outlive the
+ * plan. A plan may be destroyed while its commands still run. */
 ROSACE_API rosace_status rosace_attention_plan_create(rosace_context *context, const rosace_attention_desc *desc,
                                                       rosace_attention_plan **out);
 ROSACE_API void rosace_attention_plan_destroy(rosace_attention_plan **plan);
@@ -101,12 +105,16 @@ typedef struct rosace_attention_args {
         .q_positions = {.seq_stride = 1 }, .k_positions = {.seq_stride = 1 }                                           \
     }
 
+/* Enqueues the attention. `event` may be NULL; else it is the caller's to release.
+ * Errors: ROSACE_INVALID_ARGUMENT before anything is enqueued; ROSACE_OPENCL_ERROR, ROSACE_CLBLAST_ERROR,
+ * ROSACE_OUT_OF_MEMORY. */
 ROSACE_API rosace_status rosace_attention_enqueue(rosace_attention_plan *plan, cl_command_queue queue,
                                                   const rosace_attention_args *args, cl_uint num_wait,
                                                   const cl_event *wait, cl_event *event);
 
-/* The same in one call: makes a plan on first use of a descriptor (max_* aside) and keeps it in the context; workspace,
- * where needed and not given, is allocated for the call and freed when the call's commands are complete. */
+/* The same in one call: makes a plan on first use of a descriptor (max_* aside) and keeps it in the context, up to a limit
+ * beyond which the longest unused goes; workspace, where needed and not given, is allocated for the call and freed when the
+ * call's commands are complete. Errors: those of both. */
 ROSACE_API rosace_status rosace_attention(rosace_context *context, cl_command_queue queue, const rosace_attention_desc *desc,
                                           const rosace_attention_args *args, cl_uint num_wait, const cl_event *wait,
                                           cl_event *event);
@@ -120,7 +128,8 @@ ROSACE_API rosace_status rosace_alibi_slopes(size_t n_heads, float *slopes);
 /* Softmax over the visible keys of a matrix of scores [batch, seq_q, n_heads, seq_k] (a tensor view whose last axis is
  * the keys), in place or into `probs` (NULL: in place): p = softmax(softcap(scale * s + bias)), hidden keys become 0.
  * Rows without a visible key become 0, lse -infinity. `lse` as in rosace_attention_args, may be NULL. Scores and probs may
- * be fp32 or fp16, both alike; seq_k is any length. bias: NONE or ALIBI with `slopes`. */
+ * be fp32 or fp16, both alike; seq_k is any length. bias: NONE or ALIBI with bias_params. A visible score that is NaN makes
+ * its row NaN. */
 typedef struct rosace_softmax_args {
     size_t struct_size;
     rosace_tensor scores;

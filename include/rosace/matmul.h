@@ -38,8 +38,10 @@ typedef struct rosace_matmul_args {
 } rosace_matmul_args;
 #define ROSACE_MATMUL_ARGS_DEFAULT { .struct_size = sizeof(rosace_matmul_args), .alpha = 1.0f, .batch = 1 }
 
-/* Enqueues the product. Errors: ROSACE_INVALID_ARGUMENT, ROSACE_UNSUPPORTED (fp16 forced on CLBLAST without cl_khr_fp16),
- * ROSACE_CLBLAST_ERROR, ROSACE_BUILD_FAILED, ROSACE_OPENCL_ERROR. */
+/* Enqueues the product. Errors: ROSACE_INVALID_ARGUMENT, ROSACE_UNSUPPORTED (path CLBLAST, which this call
+ * is not for: fp16 without cl_khr_fp16, rows that overlap, elements from 2^31 on),
+ * ROSACE_CLBLAST_ERROR, ROSACE_BUILD_FAILED, ROSACE_OUT_OF_MEMORY, ROSACE_OPENCL_ERROR. Thread-safety: as the context,
+ * safe. */
 ROSACE_API rosace_status rosace_matmul(rosace_context *context, cl_command_queue queue, const rosace_matmul_args *args,
                                        cl_uint num_wait, const cl_event *wait, cl_event *event);
 

@@ -8,7 +8,7 @@
  *     x'_a = c * (x_a cos(m f_i) - x_b sin(m f_i))        (a, b) = (2i, 2i+1)             interleaved
  *     x'_b = c * (x_b cos(m f_i) + x_a sin(m f_i))        (a, b) = (i, i + rotary_dim/2)  half-split ("neox", Llama)
  *
- * c is the scaling's attention factor (1 for all but YaRN and LongRoPE). Elements from rotary_dim on pass through.
+ * c is the scaling's attention factor (1 for all but YaRN). Elements from rotary_dim on pass through.
  *
  * Angles are reduced exactly before any float arithmetic: frequencies are kept as 64-bit fractions of a turn, so that
  * position times frequency wraps to the fraction of a turn in integer arithmetic. The error of cos and sin is that of
@@ -102,7 +102,8 @@ typedef struct rosace_rope_args {
 ROSACE_API rosace_status rosace_rope_enqueue(rosace_rope_plan *plan, cl_command_queue queue, const rosace_rope_args *args,
                                              cl_uint num_wait, const cl_event *wait, cl_event *event);
 
-/* The same in one call: makes a plan on first use of a descriptor and keeps it in the context. */
+/* The same in one call: makes a plan on first use of a descriptor and keeps it in the context, up to a limit beyond which
+ * the longest unused goes. */
 ROSACE_API rosace_status rosace_rope(rosace_context *context, cl_command_queue queue, const rosace_rope_desc *desc,
                                      const rosace_rope_args *args, cl_uint num_wait, const cl_event *wait, cl_event *event);
 

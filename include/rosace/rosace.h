@@ -194,7 +194,8 @@ typedef struct rosace_context_desc {
 typedef struct rosace_context rosace_context;
 
 /* Creates a context. On success *out is the caller's, to be destroyed after every plan made from it; on failure *out
- * is NULL. Errors: ROSACE_INVALID_ARGUMENT, ROSACE_NO_DEVICE, ROSACE_OUT_OF_MEMORY, ROSACE_OPENCL_ERROR. */
+ * is NULL. Errors: ROSACE_INVALID_ARGUMENT, ROSACE_NO_DEVICE, ROSACE_UNSUPPORTED (an adopted device that cannot be used),
+ * ROSACE_OUT_OF_MEMORY, ROSACE_OPENCL_ERROR. */
 ROSACE_API rosace_status rosace_context_create(const rosace_context_desc *desc, rosace_context **out);
 ROSACE_API void rosace_context_destroy(rosace_context **context);
 

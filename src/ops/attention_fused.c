@@ -54,7 +54,7 @@ typedef struct gpu_tile {
 
 /* The first row whose work-group and local memory the device has. ROWS, KEYS and DIMS of the kernel give 16 accumulators for
  * scores and up to 64 for results, which is what a work-item's registers hold on the GPUs at hand. The larger groups read
- * keys and values half as often; the smaller stay below 64 work-items and 16 KiB, which every OpenCL GPU has. */
+ * keys and values half as often; the smaller take 64 work-items and less than 16 KiB, which OpenCL GPUs have. */
 /* clang-format off */
 static const gpu_tile gpu_tiles[] = {
     /* head_dim ACROSS DOWN TILE_Q TILE_K CHUNK      local memory */
