@@ -12,7 +12,7 @@
 typedef struct matmul_case {
     size_t m, n, k, batch;
     bool transpose_a, transpose_b;
-    bool share_b;       /* one B for the whole batch */
+    bool share_a, share_b; /* one for the whole batch */
     float alpha, beta;
     int layout;         /* of the three operands */
     rosace_dtype dtype;
@@ -41,14 +41,14 @@ static void run(const matmul_case *c, int path)
 {
     const rosace_dtype dtype = c->dtype;
     if (!has_path(paths[path], dtype)) return;
-    harness_case("%s %s %zux%zux%zu batch %zu%s%s%s alpha %g beta %g layout %s", path_names[path],
+    harness_case("%s %s %zux%zux%zu batch %zu%s%s%s%s alpha %g beta %g layout %s", path_names[path],
                  dtype == ROSACE_F16 ? "f16" : "f32", c->m, c->n, c->k, c->batch, c->transpose_a ? " ta" : "",
-                 c->transpose_b ? " tb" : "", c->share_b ? " shared b" : "", (double)c->alpha, (double)c->beta,
+                 c->transpose_b ? " tb" : "", c->share_a ? " shared a" : "", c->share_b ? " shared b" : "", (double)c->alpha, (double)c->beta,
                  harness_layout_name(c->layout));
-    const size_t b_batch = c->share_b ? 1 : c->batch;
-    double *a = harness_random(c->batch * c->m * c->k, dtype), *b = harness_random(b_batch * c->k * c->n, dtype);
+    const size_t a_batch = c->share_a ? 1 : c->batch, b_batch = c->share_b ? 1 : c->batch;
+    double *a = harness_random(a_batch * c->m * c->k, dtype), *b = harness_random(b_batch * c->k * c->n, dtype);
     double *out = harness_random(c->batch * c->m * c->n, dtype);
-    const rosace_tensor ta = harness_tensor(c->layout, dtype, c->batch, c->transpose_a ? c->k : c->m, 1,
+    const rosace_tensor ta = harness_tensor(c->layout, dtype, a_batch, c->transpose_a ? c->k : c->m, 1,
                                             c->transpose_a ? c->m : c->k, a);
     const rosace_tensor tb = harness_tensor(c->layout, dtype, b_batch, c->transpose_b ? c->n : c->k, 1,
                                             c->transpose_b ? c->k : c->n, b);
@@ -67,11 +67,13 @@ static void run(const matmul_case *c, int path)
     args.path = paths[path];
     harness_ok(rosace_matmul(harness_context(), harness_queue(), &args, 0, NULL, NULL));
     for (size_t z = 0; z < c->batch; z++)
-        ref_matmul(c->m, c->n, c->k, c->transpose_a, c->transpose_b, (double)c->alpha, (double)c->beta, a + z * c->m * c->k,
-                   b + (c->share_b ? 0 : z) * c->k * c->n, out + z * c->m * c->n);
+        ref_matmul(c->m, c->n, c->k, c->transpose_a, c->transpose_b, (double)c->alpha, (double)c->beta,
+                   a + (c->share_a ? 0 : z) * c->m * c->k, b + (c->share_b ? 0 : z) * c->k * c->n, out + z * c->m * c->n);
     /* k products below 1, each rounded with a sum that grows like sqrt(k): at most k sqrt(k) units, in practice far less;
-     * CLBlast's fp16 also keeps its sums in fp16. */
-    const double unit = ldexp(1.0, dtype == ROSACE_F16 && args.path != ROSACE_MATMUL_TILE && harness_device_info()->has_fp16 ? -11 : -24);
+     * CLBlast's fp16 also keeps its sums in fp16. AUTO takes the tile kernel on CPU devices. */
+    const bool tile = args.path == ROSACE_MATMUL_TILE ||
+                      (args.path == ROSACE_MATMUL_AUTO && harness_device_info()->device_class == ROSACE_DEVICE_CPU);
+    const double unit = ldexp(1.0, dtype == ROSACE_F16 && !tile ? -11 : -24);
     const double k = (double)c->k;
     harness_check(path_names[path], &tc, out,
                   (harness_tolerance){.absolute = unit * (fabs((double)c->alpha) * k * sqrt(k) + 2.0 * fabs((double)c->beta))});
@@ -111,9 +113,9 @@ END_TEST
 
 START_TEST(batches)
 {
-    for (int share = 0; share < 2; share++)
+    for (int share = 0; share < 4; share++)
         for (int beta = 0; beta < 2; beta++) {
-            matmul_case c = {.m = 20, .n = 35, .k = 33, .batch = 5, .share_b = share, .alpha = 1.5f, .beta = (float)beta};
+            matmul_case c = {.m = 20, .n = 35, .k = 33, .batch = 5, .share_a = share & 1, .share_b = share & 2, .alpha = 1.5f, .beta = (float)beta};
             on_every_path(c);
             c.layout = HARNESS_GAPS;
             c.transpose_b = true;
@@ -134,6 +136,7 @@ START_TEST(whatever_comes)
                          .beta = (float)harness_random_integer(0, 1),
                          .transpose_a = harness_random_integer(0, 1),
                          .transpose_b = harness_random_integer(0, 1),
+                         .share_a = harness_random_integer(0, 1),
                          .share_b = harness_random_integer(0, 1),
                          .layout = (int)harness_random_integer(0, HARNESS_LAYOUTS - 1)};
         on_every_path(c);
@@ -203,6 +206,15 @@ START_TEST(refusals)
     REFUSED(args.transpose_a = true, "op(");
     REFUSED(args.c.row_stride = 100000, "c");
     REFUSED(args.a.mem = c.mem; args.a.offset = c.offset, "c");
+    REFUSED(args.b.mem = c.mem; args.b.offset = c.offset, "c");
+    REFUSED(args.batch = (size_t)INT32_MAX + 1, "batch");
+    REFUSED(args.alpha = INFINITY, "alpha");
+    REFUSED(args.beta = NAN, "beta");
+    REFUSED(args.a.rows = (size_t)INT32_MAX + 1, "a.rows");
+    REFUSED(args.b.cols = (size_t)INT32_MAX + 1, "b.cols");
+    REFUSED(args.b.row_stride = SIZE_MAX, "b.row_stride");
+    REFUSED(args.batch = 2; args.a.batch_stride = SIZE_MAX, "a.batch_stride");
+    REFUSED(args.batch = 2; args.c.batch_stride = 1, "c");
     if (!harness_device_info()->has_fp16 && harness_device_info()->device_class == ROSACE_DEVICE_CPU) {
         const rosace_tensor h = harness_tensor(HARNESS_BSHD, ROSACE_F16, 1, 6, 1, 6, harness_random(36, ROSACE_F16));
         const rosace_tensor out = harness_tensor(HARNESS_BSHD, ROSACE_F16, 1, 6, 1, 6, NULL);
