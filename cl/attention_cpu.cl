@@ -29,6 +29,7 @@
  */
 #include "lib/dtype.clh"
 #include "lib/exp.clh"
+#include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/vector.clh"
 #include "shared/attention_args.h"
@@ -122,9 +123,7 @@ static FLOATV logn_factors(__global const int *ids, const rsc_attention_kernel_a
     float factor[VEC];
     for (uint j = 0; j < VEC; j++) {
         const long m = min(row + j, last);
-        const long id = args->use_ids ? ids[args->ids_offset + (long)batch * args->ids_batch_stride + m * args->ids_seq_stride] : m;
-        const long position = args->position_first + id;
-        factor[j] = position > 0 ? fmax(1.0f, log((float)(position + 1)) * args->inverse_log_train) : 1.0f;
+        factor[j] = logn_factor(LOGN_POSITION(ids, args, batch, m), args->inverse_log_train);
     }
     return vloadv(0, factor);
 }

@@ -26,6 +26,7 @@
  * bias is a piece before this one (position/alibi.clh).
  */
 #include "lib/dtype.clh"
+#include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "shared/attention_args.h"
 
@@ -138,9 +139,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
         sum[i] = 0.0f;
         scale[i] = args.q_scale;
 #if LOGN
-        const long id = args.use_ids ? ids[args.ids_offset + (long)batch * args.ids_batch_stride + m * args.ids_seq_stride] : m;
-        const long position = args.position_first + id;
-        if (position > 0) scale[i] *= fmax(1.0f, log((float)(position + 1)) * args.inverse_log_train);
+        scale[i] *= logn_factor(LOGN_POSITION(ids, &args, batch, m), args.inverse_log_train);
 #endif
         FOR_DIMS result[i][d] = 0.0f;
     }

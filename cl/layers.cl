@@ -21,15 +21,11 @@
 #ifndef OUT_F16
 #define OUT_F16 0
 #endif
-#ifndef VEC
-#define VEC 4
-#endif
 #ifndef GROUP
 #define GROUP 64
 #endif
-
-#define PASTE_(a, b) a##b
-#define PASTE(a, b) PASTE_(a, b)
+#include "lib/reduce.clh"
+#include "lib/vector.clh"
 
 #define store_t_0 float
 #define store_t_1 half
@@ -37,23 +33,23 @@
 #define load_1(p, i) vload_half((i), (p))
 #define save_0(x, p, i) ((p)[i] = (x))
 #define save_1(x, p, i) vstore_half_rte((x), (i), (p))
-#define loadv_0(p, i) PASTE(vload, VEC)(0, (p) + (i))
-#define loadv_1(p, i) PASTE(vload_half, VEC)(0, (p) + (i))
-#define savev_0(x, p, i) PASTE(vstore, VEC)((x), 0, (p) + (i))
-#define savev_1(x, p, i) PASTE(PASTE(vstore_half, VEC), _rte)((x), 0, (p) + (i))
+#define loadv_0(p, i) vloadv(0, (p) + (i))
+#define loadv_1(p, i) VECTOR_PASTE(vload_half, VEC)(0, (p) + (i))
+#define savev_0(x, p, i) vstorev((x), 0, (p) + (i))
+#define savev_1(x, p, i) VECTOR_PASTE(VECTOR_PASTE(vstore_half, VEC), _rte)((x), 0, (p) + (i))
 
-typedef PASTE(store_t_, A_F16) a_t;
-typedef PASTE(store_t_, B_F16) b_t;
-typedef PASTE(store_t_, OUT_F16) out_t;
-typedef PASTE(float, VEC) floatv;
-#define load_a PASTE(load_, A_F16)
-#define load_b PASTE(load_, B_F16)
-#define load_out PASTE(load_, OUT_F16)
-#define save_out PASTE(save_, OUT_F16)
-#define loadv_a PASTE(loadv_, A_F16)
-#define loadv_b PASTE(loadv_, B_F16)
-#define loadv_out PASTE(loadv_, OUT_F16)
-#define savev_out PASTE(savev_, OUT_F16)
+typedef VECTOR_PASTE(store_t_, A_F16) a_t;
+typedef VECTOR_PASTE(store_t_, B_F16) b_t;
+typedef VECTOR_PASTE(store_t_, OUT_F16) out_t;
+typedef FLOATV floatv;
+#define load_a VECTOR_PASTE(load_, A_F16)
+#define load_b VECTOR_PASTE(load_, B_F16)
+#define load_out VECTOR_PASTE(load_, OUT_F16)
+#define save_out VECTOR_PASTE(save_, OUT_F16)
+#define loadv_a VECTOR_PASTE(loadv_, A_F16)
+#define loadv_b VECTOR_PASTE(loadv_, B_F16)
+#define loadv_out VECTOR_PASTE(loadv_, OUT_F16)
+#define savev_out VECTOR_PASTE(savev_, OUT_F16)
 
 #if VEC == 16
 #define LANES(op, v) op(op(op(op(v.s0, v.s1), op(v.s2, v.s3)), op(op(v.s4, v.s5), op(v.s6, v.s7))), \
@@ -62,32 +58,6 @@ typedef PASTE(float, VEC) floatv;
 #define LANES(op, v) op(op(v.s0, v.s1), op(v.s2, v.s3))
 #endif
 #define PLUS(a, b) ((a) + (b))
-
-#if GROUP > 1
-/* The sum or maximum over a group, in every work-item; `scratch` is free again afterwards. */
-float group_reduce(float x, int maximum, __local float *scratch) {
-    const uint lane = (uint)get_local_id(0);
-    scratch[lane] = x;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint half_size = GROUP / 2; half_size > 0; half_size /= 2) {
-        if (lane < half_size) {
-            const float other = scratch[lane + half_size];
-            scratch[lane] = maximum ? fmax(scratch[lane], other) : scratch[lane] + other;
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    const float result = scratch[0];
-    barrier(CLK_LOCAL_MEM_FENCE);
-    return result;
-}
-#define GROUP_SCRATCH __local float scratch[GROUP];
-#define GROUP_SUM(x) group_reduce((x), 0, scratch)
-#define GROUP_MAX(x) group_reduce((x), 1, scratch)
-#else
-#define GROUP_SCRATCH
-#define GROUP_SUM(x) (x)
-#define GROUP_MAX(x) (x)
-#endif
 
 __kernel void embedding(__global const int *ids, ulong ids_offset, __global const a_t *table, ulong table_offset,
                         int vocab, __global out_t *out, ulong out_offset, ulong width) {

@@ -24,6 +24,7 @@
  *   A_F16 B_F16 C_F16   storage of each operand: 0 fp32, 1 fp16
  *   TRANSPOSE_A, TRANSPOSE_B
  */
+#include "lib/vector.clh"
 #include "shared/matmul_args.h"
 
 /* A product and a sum are one instruction where the device has it: mad() is two on some CPU devices. */
@@ -31,9 +32,6 @@
 
 #ifndef PANEL
 #define PANEL 1
-#endif
-#ifndef VEC
-#define VEC 4
 #endif
 #ifndef ROWS
 #define ROWS 4
@@ -60,11 +58,6 @@
 #define C_F16 0
 #endif
 
-#define PASTE(a, b) a##b
-#define PASTE2(a, b) PASTE(a, b)
-#define FLOATV PASTE2(float, VEC)
-#define VLOAD PASTE2(vload, VEC)
-#define VSTORE PASTE2(vstore, VEC)
 #define WIDTH (2 * VEC)
 
 /* Operands differ in type, so each has its own names: {A,B,C}_STORE, load_{a,b,c}, load_{b,c}v. */
@@ -80,26 +73,26 @@
 #if B_F16
 #define B_STORE half
 #define load_b(p, i) vload_half(0, (p) + (i))
-#define load_bv(p, i) PASTE2(vload_half, VEC)(0, (p) + (i))
+#define load_bv(p, i) VECTOR_PASTE(vload_half, VEC)(0, (p) + (i))
 #define load_b4(p, i) vload_half4(0, (p) + (i))
 #else
 #define B_STORE float
 #define load_b(p, i) ((p)[i])
-#define load_bv(p, i) VLOAD(0, (p) + (i))
+#define load_bv(p, i) vloadv(0, (p) + (i))
 #define load_b4(p, i) vload4(0, (p) + (i))
 #endif
 #if C_F16
 #define C_STORE half
 #define load_c(p, i) vload_half(0, (p) + (i))
-#define load_cv(p, i) PASTE2(vload_half, VEC)(0, (p) + (i))
+#define load_cv(p, i) VECTOR_PASTE(vload_half, VEC)(0, (p) + (i))
 #define store_c(x, p, i) vstore_half_rte((x), 0, (p) + (i))
-#define store_cv(x, p, i) PASTE2(PASTE2(vstore_half, VEC), _rte)((x), 0, (p) + (i))
+#define store_cv(x, p, i) VECTOR_PASTE(VECTOR_PASTE(vstore_half, VEC), _rte)((x), 0, (p) + (i))
 #else
 #define C_STORE float
 #define load_c(p, i) ((p)[i])
-#define load_cv(p, i) VLOAD(0, (p) + (i))
+#define load_cv(p, i) vloadv(0, (p) + (i))
 #define store_c(x, p, i) ((p)[i] = (x))
-#define store_cv(x, p, i) VSTORE((x), 0, (p) + (i))
+#define store_cv(x, p, i) vstorev((x), 0, (p) + (i))
 #endif
 
 /* Element (i, k) of op(A) and (k, j) of op(B) as distances from the matrix' start. */
@@ -134,8 +127,8 @@ static void finish_row(__global C_STORE *c, FLOATV x0, FLOATV x1, uint columns, 
         return;
     }
     float row[WIDTH];
-    VSTORE(x0, 0, row);
-    VSTORE(x1, 0, row + VEC);
+    vstorev(x0, 0, row);
+    vstorev(x1, 0, row + VEC);
     for (uint j = 0; j < columns; j++) {
         float x = row[j];
         if (beta != 0.0f) x += beta * load_c(c, j);
@@ -170,8 +163,8 @@ static void pack_b(__global const B_STORE *b, size_t stride, uint k0, uint depth
     __global const B_STORE *row = b + AT_B(k0, j0, stride);
     if (columns >= WIDTH) {
         for (uint k = 0; k < depth; k++, row += stride) {
-            VSTORE(load_bv(row, 0), 0, panel + k * WIDTH);
-            VSTORE(load_bv(row, VEC), 0, panel + k * WIDTH + VEC);
+            vstorev(load_bv(row, 0), 0, panel + k * WIDTH);
+            vstorev(load_bv(row, VEC), 0, panel + k * WIDTH + VEC);
         }
         return;
     }
@@ -201,7 +194,7 @@ static void pack_a(__global const A_STORE *a, size_t stride, uint i0, uint rows,
 /* The register tile's inner loop; element (i, k) of A's tile is `element`. */
 #define ACCUMULATE(depth, element)                                                                                     \
     for (uint k = 0; k < (depth); k++) {                                                                               \
-        const FLOATV b0 = VLOAD(0, panel + k * WIDTH), b1 = VLOAD(0, panel + k * WIDTH + VEC);                         \
+        const FLOATV b0 = vloadv(0, panel + k * WIDTH), b1 = vloadv(0, panel + k * WIDTH + VEC);                         \
         _Pragma("unroll") for (uint i = 0; i < ROWS; i++)                                                              \
         {                                                                                                              \
             const FLOATV x = (FLOATV)(element);                                                                        \
@@ -239,8 +232,8 @@ matmul_panel(__global const A_STORE *restrict a, __global const B_STORE *restric
             if (k0) {
 #pragma unroll
                 for (uint i = 0; i < ROWS; i++) {
-                    s[i][0] = VLOAD(0, sum + i * WIDTH);
-                    s[i][1] = VLOAD(0, sum + i * WIDTH + VEC);
+                    s[i][0] = vloadv(0, sum + i * WIDTH);
+                    s[i][1] = vloadv(0, sum + i * WIDTH + VEC);
                 }
             } else {
 #pragma unroll
@@ -260,8 +253,8 @@ matmul_panel(__global const A_STORE *restrict a, __global const B_STORE *restric
             if (!last) {
 #pragma unroll
                 for (uint i = 0; i < ROWS; i++) {
-                    VSTORE(s[i][0], 0, sum + i * WIDTH);
-                    VSTORE(s[i][1], 0, sum + i * WIDTH + VEC);
+                    vstorev(s[i][0], 0, sum + i * WIDTH);
+                    vstorev(s[i][1], 0, sum + i * WIDTH + VEC);
                 }
             } else {
                 __global C_STORE *out = c + i0 * c_stride + j0;
@@ -284,7 +277,7 @@ static FLOATV load_columns(__global const B_STORE *b, size_t stride, uint k, uin
     float t[VEC];
 #pragma unroll
     for (uint j = 0; j < VEC; j++) t[j] = j < columns ? load_b(b, AT_B(k, j0 + j, stride)) : 0.0f;
-    return VLOAD(0, t);
+    return vloadv(0, t);
 }
 
 __kernel void matmul_item(__global const A_STORE *restrict a, __global const B_STORE *restrict b, __global C_STORE *restrict c,

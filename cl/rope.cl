@@ -64,18 +64,9 @@
 
 /* One head's pairs from `pair` on. */
 #if INTERLEAVED
-#if VEC == 1
-#define PAIR_VEC 2
-#elif VEC == 2
-#define PAIR_VEC 4
-#elif VEC == 4
-#define PAIR_VEC 8
-#elif VEC == 8
-#define PAIR_VEC 16
-#else
+#ifndef PAIR_VEC
 #error INTERLEAVED takes VEC 1, 2, 4 or 8
 #endif
-#define PN(name) VEC_PASTE(name, PAIR_VEC)
 
 static void rotate(__global const STORE *in, __global STORE *out, uint pair, VN(float) cosine, VN(float) sine) {
     PN(float) c, s, other;

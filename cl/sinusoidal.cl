@@ -23,18 +23,9 @@
 #define GROUP 1
 #endif
 
-#if VEC == 1
-#define PAIR_VEC 2
-#elif VEC == 2
-#define PAIR_VEC 4
-#elif VEC == 4
-#define PAIR_VEC 8
-#elif VEC == 8
-#define PAIR_VEC 16
-#else
+#ifndef PAIR_VEC
 #error VEC is 1, 2, 4 or 8
 #endif
-#define PN(name) VEC_PASTE(name, PAIR_VEC)
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 sinusoidal_add(__global STORE *x, __global const uint *frequency, __global const int *ids, const sinusoidal_args args) {

@@ -19,16 +19,13 @@
  * Others: DTYPE_F16 (storage of scores and p), VEC 4 8 16, GROUP a power of two.
  */
 #include "lib/dtype.clh"
+#include "lib/logn.clh"
 #include "lib/mask.clh"
+#include "lib/reduce.clh"
+#include "lib/vector.clh"
 #include "position/alibi.clh"
 #include "shared/softmax_args.h"
 
-#ifndef VEC
-#define VEC 4
-#endif
-#ifndef GROUP
-#define GROUP 1
-#endif
 #ifndef BIAS_ALIBI
 #define BIAS_ALIBI 0
 #endif
@@ -44,15 +41,6 @@
 #ifndef SOFTCAP
 #define SOFTCAP 0
 #endif
-
-#define PASTE(a, b) a##b
-#define PASTE2(a, b) PASTE(a, b)
-#define FLOATV PASTE2(float, VEC)
-#define INTV PASTE2(int, VEC)
-#define VLOAD PASTE2(vload, VEC)
-#define VSTORE PASTE2(vstore, VEC)
-#define load_v PASTE2(load, VEC)
-#define store_v PASTE2(store, VEC)
 
 #if VEC == 16
 #define IOTA ((float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
@@ -75,20 +63,20 @@ typedef struct row_state {
 /* Elements of a vector as far as they are there; the rest is `fill`. */
 static FLOATV load_part(__global const STORE *p, long at, uint count, float fill)
 {
-    if (count >= VEC) return load_v(p, at);
+    if (count >= VEC) return loadv(p, at);
     float t[VEC];
     for (uint j = 0; j < VEC; j++) t[j] = j < count ? load1(p, at + j) : fill;
-    return VLOAD(0, t);
+    return vloadv(0, t);
 }
 
 static void store_part(FLOATV x, __global STORE *p, long at, uint count)
 {
     if (count >= VEC) {
-        store_v(x, p, at);
+        storev(x, p, at);
         return;
     }
     float t[VEC];
-    VSTORE(x, 0, t);
+    vstorev(x, 0, t);
     for (uint j = 0; j < count; j++) store1(t[j], p, at + j);
 }
 
@@ -111,7 +99,7 @@ static FLOATV score(const row_state *row, const rsc_softmax_kernel_args *args, l
             const long distance = clamp(row->i - n - j, (long)-args->max_distance, (long)args->max_distance);
             t[j] = row->shaw[distance + args->max_distance];
         }
-        x += args->scale * VLOAD(0, t);
+        x += args->scale * vloadv(0, t);
     }
 #endif
 #if BIAS_ALIBI
@@ -127,7 +115,7 @@ static FLOATV score(const row_state *row, const rsc_softmax_kernel_args *args, l
 static float horizontal_max(FLOATV x)
 {
     float t[VEC];
-    VSTORE(x, 0, t);
+    vstorev(x, 0, t);
     float most = t[0];
     for (uint j = 1; j < VEC; j++) most = fmax(most, t[j]);
     return most;
@@ -136,44 +124,11 @@ static float horizontal_max(FLOATV x)
 static float horizontal_sum(FLOATV x)
 {
     float t[VEC];
-    VSTORE(x, 0, t);
+    vstorev(x, 0, t);
 #pragma unroll
     for (uint half_width = VEC / 2; half_width; half_width /= 2)
         for (uint j = 0; j < half_width; j++) t[j] += t[j + half_width];
     return t[0];
-}
-
-/* Over the work-items of the group; every one gets the result. */
-static float group_max(float x, __local float *shared)
-{
-#if GROUP > 1
-    const uint lane = (uint)get_local_id(0);
-    barrier(CLK_LOCAL_MEM_FENCE);
-    shared[lane] = x;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint width = GROUP / 2; width; width /= 2) {
-        if (lane < width) shared[lane] = fmax(shared[lane], shared[lane + width]);
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    x = shared[0];
-#endif
-    return x;
-}
-
-static float group_sum(float x, __local float *shared)
-{
-#if GROUP > 1
-    const uint lane = (uint)get_local_id(0);
-    barrier(CLK_LOCAL_MEM_FENCE);
-    shared[lane] = x;
-    barrier(CLK_LOCAL_MEM_FENCE);
-    for (uint width = GROUP / 2; width; width /= 2) {
-        if (lane < width) shared[lane] += shared[lane + width];
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    x = shared[0];
-#endif
-    return x;
 }
 
 static void zero_columns(__global STORE *p, long begin, long end, uint lane)
@@ -193,11 +148,7 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
                __global const float *shaw, __global float *histogram, __global const int *ids, __global float *lse,
                const rsc_softmax_kernel_args args)
 {
-#if GROUP > 1
-    __local float shared[GROUP];
-#else
-    __local float *shared = 0;
-#endif
+    GROUP_SCRATCH
     const uint lane = (uint)get_local_id(0);
     const uint r = (uint)get_group_id(0), z = (uint)get_global_id(1);
     const uint local_b = z / args.inner, local_h = z % args.inner;
@@ -225,9 +176,7 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
     if (args.has_bias) row.shaw = shaw + args.bias_offset + shaw_row;
 #endif
 #if LOGN
-    long position = args.position_first;
-    position += args.use_ids ? ids[args.ids_offset + b * args.ids_batch_stride + m * args.ids_seq_stride] : m;
-    if (position > 0) row.scale *= fmax(1.0f, log((float)(position + 1)) * args.inverse_log_train);
+    row.scale *= logn_factor(LOGN_POSITION(ids, &args, b, m), args.inverse_log_train);
 #endif
 
     long begin[2], end[2];
@@ -236,7 +185,7 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
 
     FLOATV most_v = (FLOATV)(-INFINITY);
     FOR_VISIBLE(n, column, count) most_v = fmax(most_v, score(&row, &args, n, column, (uint)count));
-    const float most = group_max(horizontal_max(most_v), shared);
+    const float most = GROUP_MAX(horizontal_max(most_v));
 
     /* Without a finite score the largest is -infinity (NaN never is the largest): measured from 0 then, so that the sum is
      * 0 where no key counts and NaN where one is NaN. */
@@ -252,7 +201,7 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
         store_part(e, probs, column, (uint)count);
 #endif
     }
-    const float sum = group_sum(horizontal_sum(sum_v), shared);
+    const float sum = GROUP_SUM(horizontal_sum(sum_v));
     /* No visible key, or none with a finite score: zeros. */
     const bool empty = sum == 0.0f;
     const float factor = empty ? 0.0f : 1.0f / sum;
@@ -292,8 +241,8 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
 #if SHAW
     /* Sums of p by clipped distance d: one key each, but for the two ends. */
     if (args.has_histogram) {
-        const float before = group_sum(horizontal_sum(before_v), shared);
-        const float after = group_sum(horizontal_sum(after_v), shared);
+        const float before = GROUP_SUM(horizontal_sum(before_v));
+        const float after = GROUP_SUM(horizontal_sum(after_v));
         const int last = 2 * args.max_distance;
         histogram += args.histogram_offset + shaw_row;
 #if GROUP > 1
