@@ -153,6 +153,19 @@ rosace_status rosace_attention_workspace_bytes(const rosace_attention_plan *plan
     return plan->variant->workspace_bytes(plan, batch, seq_q, seq_k, bytes);
 }
 
+rosace_status rsc_attention_rotate(rosace_rope_plan *rope, rsc_chain *chain, const rsc_attention_call *call,
+                                   const rosace_tensor *from, const rosace_positions *positions, size_t bytes,
+                                   rosace_tensor *to)
+{
+    *to = rosace_tensor_bhsd(call->workspace, from->dtype, from->shape[0], from->shape[1], from->shape[2], from->shape[3]);
+    to->offset = (call->workspace_offset + bytes) / rosace_dtype_size(from->dtype);
+    rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
+    args.q = from;
+    args.q_out = to;
+    args.positions = *positions;
+    return rsc_rope_chain(rope, chain, &args);
+}
+
 /* ---- Calls ------------------------------------------------------------------------------------------------------- */
 
 static rosace_status enqueue(rosace_attention_plan *plan, cl_command_queue queue, const rosace_attention_args *given,

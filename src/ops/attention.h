@@ -54,6 +54,15 @@ rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_a
 rosace_status rsc_attention_check_args(const rosace_attention_plan *plan, rosace_attention_args *args,
                                        rsc_attention_call *call, size_t *workspace_bytes);
 
+/* Where a step keeps things in the workspace starts at a multiple of this many bytes. */
+enum { RSC_WORKSPACE_ALIGN = 256 };
+
+/* A call's q or k, rotated to `positions` into the workspace, `bytes` from its start: packed, heads outside the sequence, so
+ * that a head's rows are side by side. *to says where it is. */
+rosace_status rsc_attention_rotate(rosace_rope_plan *rope, rsc_chain *chain, const rsc_attention_call *call,
+                                   const rosace_tensor *from, const rosace_positions *positions, size_t bytes,
+                                   rosace_tensor *to);
+
 /* Ends with a NULL name. Fused rows come first. */
 extern const rsc_attention_variant rsc_attention_fused_variants[];
 extern const rsc_attention_variant rsc_attention_gemm_variants[];

@@ -12,7 +12,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { ANY = 256, WORKSPACE_ALIGN = 256 };
+enum { ANY = 256 };
 
 /* ---- Tile sizes, most specific first ----------------------------------------------------------------------------- */
 
@@ -187,9 +187,9 @@ static rosace_status rotated_bytes(const rosace_attention_plan *plan, size_t bat
 {
     size_t n = rosace_dtype_size(plan->desc.dtype);
     if (!rsc_mul(n, batch, &n) || !rsc_mul(n, seq, &n) || !rsc_mul(n, heads, &n) || !rsc_mul(n, plan->desc.head_dim, &n) ||
-        !rsc_add(n, WORKSPACE_ALIGN - 1, &n))
+        !rsc_add(n, RSC_WORKSPACE_ALIGN - 1, &n))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu and length %zu overflow", batch, seq);
-    *bytes = n / WORKSPACE_ALIGN * WORKSPACE_ALIGN;
+    *bytes = n / RSC_WORKSPACE_ALIGN * RSC_WORKSPACE_ALIGN;
     return ROSACE_OK;
 }
 
@@ -212,25 +212,12 @@ static rosace_status rotate(rosace_attention_plan *plan, rsc_chain *chain, const
 {
     const fused_state *state = plan->state;
     const rosace_attention_desc *desc = &plan->desc;
-    const rosace_tensor *from_q = &call->args->q, *from_k = &call->args->k;
     size_t q_bytes = 0;
     rosace_status status = rotated_bytes(plan, call->batch, call->seq_q, desc->n_heads, &q_bytes);
     if (status) return status;
-    *q = rosace_tensor_bhsd(call->workspace, desc->dtype, call->batch, call->seq_q, desc->n_heads, desc->head_dim);
-    *k = rosace_tensor_bhsd(call->workspace, desc->dtype, call->batch, call->seq_k, desc->n_kv_heads, desc->head_dim);
-    q->offset = call->workspace_offset / rosace_dtype_size(desc->dtype);
-    k->offset = (call->workspace_offset + q_bytes) / rosace_dtype_size(desc->dtype);
-    rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
-    args.q = from_q;
-    args.q_out = q;
-    args.positions = call->q_positions;
-    status = rsc_rope_chain(state->rope, chain, &args);
+    status = rsc_attention_rotate(state->rope, chain, call, &call->args->q, &call->q_positions, 0, q);
     if (status) return status;
-    args.q = args.q_out = NULL;
-    args.k = from_k;
-    args.k_out = k;
-    args.positions = call->k_positions;
-    return rsc_rope_chain(state->rope, chain, &args);
+    return rsc_attention_rotate(state->rope, chain, call, &call->args->k, &call->k_positions, q_bytes, k);
 }
 
 /* ---- A call ------------------------------------------------------------------------------------------------------ */

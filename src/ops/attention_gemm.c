@@ -24,7 +24,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { WORKSPACE_ALIGN = 256, COLUMN_ALIGN = 16, N_BLOCKS = 5, MIN_ROWS = 32 };
+enum { COLUMN_ALIGN = 16, N_BLOCKS = 5, MIN_ROWS = 32 };
 
 /* Scores in flight: they should stay in a CPU's caches, and give a GPU enough to do at once. */
 static size_t scores_budget(const rosace_device_info *device)
@@ -141,9 +141,9 @@ typedef struct layout {
 static bool take(layout *l, size_t *at, size_t bytes)
 {
     size_t end;
-    if (!rsc_add(l->bytes, bytes, &end) || !rsc_add(end, WORKSPACE_ALIGN - 1, &end)) return false;
+    if (!rsc_add(l->bytes, bytes, &end) || !rsc_add(end, RSC_WORKSPACE_ALIGN - 1, &end)) return false;
     *at = l->bytes;
-    l->bytes = end / WORKSPACE_ALIGN * WORKSPACE_ALIGN;
+    l->bytes = end / RSC_WORKSPACE_ALIGN * RSC_WORKSPACE_ALIGN;
     return true;
 }
 
@@ -183,7 +183,7 @@ static void place_blocks(const rosace_attention_desc *desc, layout *l, size_t at
                   {&l->out, desc->dtype == ROSACE_F16 ? desc->head_dim : 0}};
     for (size_t i = 0; i < N_BLOCKS; i++) {
         *blocks[i].place = at;
-        at += round_up(z * l->rows * blocks[i].width * sizeof(cl_float), WORKSPACE_ALIGN);
+        at += round_up(z * l->rows * blocks[i].width * sizeof(cl_float), RSC_WORKSPACE_ALIGN);
     }
 }
 
@@ -226,7 +226,7 @@ static bool lay_out(const rosace_attention_plan *plan, size_t batch, size_t seq_
         if (desc->rerope_window && !take4(l, &l->q_far, batch, seq_q, desc->n_heads, desc->head_dim, element)) return false;
     }
     size_t start;
-    if (!rsc_add(blocks_bytes, N_BLOCKS * WORKSPACE_ALIGN, &blocks_bytes) || !take(l, &start, blocks_bytes)) return false;
+    if (!rsc_add(blocks_bytes, N_BLOCKS * RSC_WORKSPACE_ALIGN, &blocks_bytes) || !take(l, &start, blocks_bytes)) return false;
     place_blocks(desc, l, start, l->batches * l->heads);
     return true;
 }
@@ -258,37 +258,18 @@ typedef struct run {
 
 static size_t floats_at(const run *r, size_t bytes) { return (r->call->workspace_offset + bytes) / sizeof(cl_float); }
 
-static rosace_tensor rotated(const run *r, size_t bytes, size_t seq, size_t heads)
-{
-    const rosace_attention_desc *desc = &r->plan->desc;
-    rosace_tensor t = rosace_tensor_bhsd(r->call->workspace, desc->dtype, r->call->batch, seq, heads, desc->head_dim);
-    t.offset = (r->call->workspace_offset + bytes) / rosace_dtype_size(desc->dtype);
-    return t;
-}
-
 static rosace_status rotate(run *r)
 {
-    const rosace_attention_desc *desc = &r->plan->desc;
     const rsc_attention_call *call = r->call;
-    rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
-    r->q = rotated(r, r->at.q, call->seq_q, desc->n_heads);
-    args.q = &call->args->q;
-    args.q_out = &r->q;
-    args.positions = call->q_positions;
-    rosace_status status = rsc_rope_chain(r->state->rope, r->chain, &args);
-    if (!status && desc->rerope_window) {
-        r->q_far = rotated(r, r->at.q_far, call->seq_q, desc->n_heads);
-        args.q_out = &r->q_far;
-        args.positions = (rosace_positions){.ids = r->state->far_position}; /* strides 0: one position for all */
-        status = rsc_rope_chain(r->state->rope, r->chain, &args);
+    const rosace_tensor *q = &call->args->q, *k = &call->args->k;
+    rosace_rope_plan *rope = r->state->rope;
+    rosace_status status = rsc_attention_rotate(rope, r->chain, call, q, &call->q_positions, r->at.q, &r->q);
+    if (!status && r->plan->desc.rerope_window) {
+        const rosace_positions far = {.ids = r->state->far_position}; /* strides 0: one position for all */
+        status = rsc_attention_rotate(rope, r->chain, call, q, &far, r->at.q_far, &r->q_far);
     }
-    if (status) return status;
-    r->k = rotated(r, r->at.k, call->seq_k, desc->n_kv_heads);
-    args.q = args.q_out = NULL;
-    args.k = &call->args->k;
-    args.k_out = &r->k;
-    args.positions = call->k_positions;
-    return rsc_rope_chain(r->state->rope, r->chain, &args);
+    if (!status) status = rsc_attention_rotate(rope, r->chain, call, k, &call->k_positions, r->at.k, &r->k);
+    return status;
 }
 
 /* The step's part of a tensor of queries (q, out), from its first row on. */
