@@ -69,7 +69,7 @@ ROSACE_API rosace_status rosace_attention_plan_create(rosace_context *context, c
                                                       rosace_attention_plan **out);
 ROSACE_API void rosace_attention_plan_destroy(rosace_attention_plan **plan);
 
-/* The name of the variant a plan runs, as bench rows and logs have it, e.g. "attention_cpu_f32_d64_q32k64"; borrowed. */
+/* The name of the variant a plan runs, as bench rows and logs have it, e.g. "attention_cpu_f32_d64_v16x2t4k64"; borrowed. */
 ROSACE_API const char *rosace_attention_plan_variant(const rosace_attention_plan *plan);
 
 /* The path a plan runs: ROSACE_PATH_GEMM or ROSACE_PATH_FUSED. */

@@ -17,6 +17,7 @@ enum { ANY = 256 };
 /* ---- Tile sizes, most specific first ----------------------------------------------------------------------------- */
 
 typedef struct cpu_tile {
+    const char *name;    /* unique: v<VEC>x<VECS>t<TILES>k<TILE_K> */
     unsigned min_vector; /* the device's float_vector_width is at least this */
     unsigned head_dim;   /* at most */
     unsigned vec, vecs, tiles, tile_k, keys, dims;
@@ -31,12 +32,12 @@ typedef struct cpu_tile {
  * and 4 follow from their 16 registers. */
 /* clang-format off */
 static const cpu_tile cpu_tiles[] = {
-    /* vector  head_dim  VEC VECS TILES TILE_K KEYS DIMS */
-    {      16,      128,  16,   2,    4,    64,   8,   8}, /* 32 registers: 16 accumulators, 2 operands, 1 broadcast */
-    {      16,      ANY,  16,   2,    2,    32,   8,   8}, /* what is private stays below 256 KiB */
-    {       8,      128,   8,   2,    4,    64,   4,   4}, /* 16 registers: 8 accumulators */
-    {       8,      ANY,   8,   2,    2,    32,   4,   4},
-    {       0,      ANY,   4,   2,    4,    64,   4,   4},
+    /* name           vector  head_dim  VEC VECS TILES TILE_K KEYS DIMS */
+    {"v16x2t4k64",      16,      128,  16,   2,    4,    64,   8,   8}, /* 32 registers: 16 accumulators, 2 operands, 1 broadcast */
+    {"v16x2t2k32",      16,      ANY,  16,   2,    2,    32,   8,   8}, /* what is private stays below 256 KiB */
+    {"v8x2t4k64",        8,      128,   8,   2,    4,    64,   4,   4}, /* 16 registers: 8 accumulators */
+    {"v8x2t2k32",        8,      ANY,   8,   2,    2,    32,   4,   4},
+    {"v4x2t4k64",        0,      ANY,   4,   2,    4,    64,   4,   4},
 };
 /* clang-format on */
 
@@ -153,8 +154,8 @@ static rosace_status create_cpu(rosace_attention_plan *plan)
     rsc_option_int(&options, "TILE_K", tile->tile_k);
     rsc_option_int(&options, "KEYS", tile->keys);
     rsc_option_int(&options, "DIMS", tile->dims);
-    snprintf(plan->variant_name, sizeof plan->variant_name, "attention_cpu_%s_d%zu_q%uk%u",
-             desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->head_dim, state->queries, tile->tile_k);
+    snprintf(plan->variant_name, sizeof plan->variant_name, "attention_cpu_%s_d%zu_%s",
+             desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->head_dim, tile->name);
     return build(plan, state, "attention_cpu.cl", "attention_cpu", &options);
 }
 
