@@ -167,7 +167,8 @@ rosace_status rosace_context_create(const rosace_context_desc *desc, rosace_cont
 
     context->has_program_lock = rsc_mutex_init(&context->program_lock);
     context->has_plan_lock = rsc_mutex_init(&context->plan_lock);
-    if (!context->has_program_lock || !context->has_plan_lock) {
+    context->has_tuning_lock = rsc_mutex_init(&context->tuning_lock);
+    if (!context->has_program_lock || !context->has_plan_lock || !context->has_tuning_lock) {
         status = rsc_fail(ROSACE_OUT_OF_MEMORY, "no system resources for a context's locks");
         goto fail;
     }
@@ -175,6 +176,8 @@ rosace_status rosace_context_create(const rosace_context_desc *desc, rosace_cont
     if (status) goto fail;
     if ((status = set_kernel_dir(context, full.kernel_dir)) != ROSACE_OK) goto fail;
     if ((status = rsc_disk_open(context, full.cache_dir)) != ROSACE_OK) goto fail;
+    const char *tuning = getenv("ROSACE_TUNING");
+    context->tuning_off = tuning && strcmp(tuning, "off") == 0;
     rsc_log(context, ROSACE_LOG_INFO, "device %s (%s, driver %s)", context->info.name, context->info.platform_name,
             context->info.driver_version);
     *out = context;
@@ -193,6 +196,8 @@ void rosace_context_destroy(rosace_context **context) {
     rsc_programs_destroy(old);
     if (old->cl && clReleaseContext(old->cl) != CL_SUCCESS)
         rsc_log(old, ROSACE_LOG_WARNING, "clReleaseContext failed");
+    rsc_tuning_destroy(old);
+    if (old->has_tuning_lock) rsc_mutex_destroy(&old->tuning_lock);
     if (old->has_plan_lock) rsc_mutex_destroy(&old->plan_lock);
     if (old->has_program_lock) rsc_mutex_destroy(&old->program_lock);
     rsc_free(old, old->kernel_dir);

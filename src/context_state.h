@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a context consists of; for the files that look after a part of it (context.c, plan.c, program.c, program_disk.c).
+ * What a context consists of; for the files that look after a part of it (context.c, plan.c, program.c, program_disk.c,
+ * tuning.c).
  * Everybody else uses context.h. */
 #ifndef ROSACE_SRC_CONTEXT_STATE_H
 #define ROSACE_SRC_CONTEXT_STATE_H
@@ -7,6 +8,8 @@
 #include "context.h"
 #include "program.h"
 #include "thread.h"
+
+#include <jansson.h>
 
 typedef struct rsc_program rsc_program; /* a built program in memory, program.c */
 
@@ -25,12 +28,16 @@ struct rosace_context {
     rsc_program *programs;
     rsc_mutex plan_lock; /* over the list `plans`; each entry has a lock of its own */
     rsc_plan_entry *plans;
-    bool has_program_lock, has_plan_lock;
+    rsc_mutex tuning_lock; /* over `tuning` */
+    json_t *tuning;        /* entries measured for this device, NULL: not read yet */
+    bool tuning_off;       /* $ROSACE_TUNING = off */
+    bool has_program_lock, has_plan_lock, has_tuning_lock;
 };
 
 /* For rosace_context_destroy. */
 void rsc_programs_destroy(rosace_context *context);
 void rsc_plans_destroy(rosace_context *context);
+void rsc_tuning_destroy(rosace_context *context);
 
 /* A copy of `text` in the context's memory, NULL when there is none left. */
 char *rsc_copy_text(rosace_context *context, const char *text);
