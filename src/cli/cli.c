@@ -125,3 +125,23 @@ bool cli_parse_lengths(const char *option, const char *text, int64_t **out, size
     *out = lengths;
     return true;
 }
+
+char *cli_command_line(int argc, const char **argv) {
+    size_t bytes = 1;
+    for (int i = 0; i < argc; i++)
+        bytes += strlen(argv[i]) * 4 + 3;
+    char *out = cli_calloc(bytes, 1), *at = out;
+    for (int i = 0; out && i < argc; i++) {
+        const bool plain = *argv[i] && (i == 0 || !strpbrk(argv[i], " \t\n'\"\\$&;|<>()*?[]{}~#!`"));
+        if (i) *at++ = ' ';
+        if (!plain) *at++ = '\'';
+        for (const char *c = argv[i]; *c; c++) {
+            if (!plain && *c == '\'')
+                at += sprintf(at, "'\\''");
+            else
+                *at++ = *c;
+        }
+        if (!plain) *at++ = '\'';
+    }
+    return out;
+}

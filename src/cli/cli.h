@@ -16,6 +16,7 @@
 enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 };
 
 /* One command: argv[0] is "rosace NAME". Returns the exit status. */
+int cmd_bench(int argc, const char **argv);
 int cmd_devices(int argc, const char **argv);
 int cmd_eval(int argc, const char **argv);
 
@@ -48,5 +49,8 @@ bool cli_parse_integer(const char *option, const char *text, int64_t least, int6
 
 /* "128, 256,512" -> sorted ascending, no duplicates; *out is freed by the caller. */
 bool cli_parse_lengths(const char *option, const char *text, int64_t **out, size_t *count);
+
+/* The command line as a shell would take it again; freed by the caller. */
+char *cli_command_line(int argc, const char **argv);
 
 #endif

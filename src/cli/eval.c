@@ -5,6 +5,7 @@
 
 #include "eval_options.h"
 #include "evaluate.h"
+#include "output.h"
 #include "progress.h"
 
 /* Windows are run together up to so many tokens: enough to keep a device busy, little enough to fit a small one. */
@@ -215,14 +216,14 @@ static bool report_results(eval_state *s) {
         .n_series = s->n_series,
     };
     report_print(&report, stdout, o->verbose);
-    return (!o->json || report_save(&report, report_write_json, o->json)) &&
-           (!o->html || report_save(&report, report_write_html, o->html));
+    return (!o->json || output_save(o->json, report_write_json, &report)) &&
+           (!o->html || output_save(o->html, report_write_html, &report));
 }
 
 static bool run(eval_state *s) {
     const eval_options *o = &s->options;
     if (!plan_models(s) || !plan_series(s) || !plan_lengths(s) || !check_text(s)) return false;
-    if ((o->json && !report_check_path("--json", o->json)) || (o->html && !report_check_path("--html", o->html)))
+    if ((o->json && !output_check("--json", o->json)) || (o->html && !output_check("--html", o->html)))
         return false;
     if (!open_device(s)) return false;
     s->evaluation.text = &s->text;

@@ -94,27 +94,6 @@ static bool parse_values(const raw_options *raw, eval_options *out) {
     return true;
 }
 
-/* The command line as a shell would take it again. */
-static char *join_arguments(int argc, const char **argv) {
-    size_t bytes = 1;
-    for (int i = 0; i < argc; i++)
-        bytes += strlen(argv[i]) * 4 + 3;
-    char *out = cli_calloc(bytes, 1), *at = out;
-    for (int i = 0; out && i < argc; i++) {
-        const bool plain = *argv[i] && (i == 0 || !strpbrk(argv[i], " \t\n'\"\\$&;|<>()*?[]{}~#!`"));
-        if (i) *at++ = ' ';
-        if (!plain) *at++ = '\'';
-        for (const char *c = argv[i]; *c; c++) {
-            if (!plain && *c == '\'')
-                at += sprintf(at, "'\\''");
-            else
-                *at++ = *c;
-        }
-        if (!plain) *at++ = '\'';
-    }
-    return out;
-}
-
 static char *copy_text(const char *text) {
     char *copy = cli_calloc(strlen(text) + 1, 1);
     return copy ? strcpy(copy, text) : NULL;
@@ -176,7 +155,7 @@ int eval_options_parse(eval_options *out, int argc, const char **argv) {
     int status = cli_parse(&command, options, argc, argv, &parsed);
     if (!status) {
         out->verbose = verbose != 0;
-        out->command_line = join_arguments(argc, argv);
+        out->command_line = cli_command_line(argc, argv);
         if (!out->command_line || !take_folders(parsed, out) || !parse_values(&raw, out)) status = CLI_USAGE;
     }
     char *const strings[] = {raw.lengths, raw.longest, raw.positions, raw.window, raw.sinks,

@@ -13,6 +13,7 @@ static const struct {
     int (*run)(int argc, const char **argv);
     const char *about;
 } commands[] = {
+    {"bench", "rosace bench", cmd_bench, "measure the operations on a device, against the limits of that device"},
     {"devices", "rosace devices", cmd_devices, "list the OpenCL devices of this machine and what each can do"},
     {"eval", "rosace eval", cmd_eval, "measure a language model at growing lengths under each position system"},
     {"help", "rosace help", cmd_help, "print this, or the help of a command"},

@@ -60,14 +60,8 @@ double report_speed(const eval_report *report, const report_series *series);
 /* Prints the tables; `overall` adds the one over all positions. */
 void report_print(const eval_report *report, FILE *file, bool overall);
 
-/* A writer prints the report into a file; false after saying why not. */
-typedef bool (*report_writer)(const eval_report *report, FILE *file);
-bool report_write_json(const eval_report *report, FILE *file);
-bool report_write_html(const eval_report *report, FILE *file);
-
-/* Checks that a file can be made at `path`, and leaves nothing there. */
-bool report_check_path(const char *option, const char *path);
-/* Writes under a temporary name and renames, so that `path` is either whole or as it was before. */
-bool report_save(const eval_report *report, report_writer writer, const char *path);
+/* Writers for output_save; user is an eval_report. */
+bool report_write_json(const void *user, FILE *file);
+bool report_write_html(const void *user, FILE *file);
 
 #endif

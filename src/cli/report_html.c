@@ -188,7 +188,8 @@ static void write_facts(const eval_report *report, FILE *file) {
     fputs("</dl>\n", file);
 }
 
-bool report_write_html(const eval_report *report, FILE *file) {
+bool report_write_html(const void *user, FILE *file) {
+    const eval_report *report = user;
     write_head(report, file);
     fputs("<figure>\n", file);
     if (!chart_write(report, file)) return false;

@@ -22,7 +22,8 @@ static json_t *series_json(const eval_report *report, const report_series *serie
                      series->variant, "all", all, "last", last, "seconds", seconds, "tokens_per_second", speed);
 }
 
-bool report_write_json(const eval_report *report, FILE *file) {
+bool report_write_json(const void *user, FILE *file) {
+    const eval_report *report = user;
     json_t *models = json_array(), *lengths = json_array(), *series = json_array();
     for (size_t i = 0; i < report->n_models; i++) {
         const report_model *model = &report->models[i];
