@@ -18,8 +18,8 @@
  * Keys are visited in the two intervals that the mask leaves (lib/mask.clh); rows are compared with their own bounds only in
  * tiles that some row does not see whole. All items of a group take the same way, so that barriers meet.
  *
- * Global size: (tiles * group * ITEMS, key/value heads, batch), work-groups of ITEMS. The heads that share keys and values
- * are neighbours.
+ * Global size: tiles * heads * batch * ITEMS, in work-groups of ITEMS. The heads that share keys and values are neighbours;
+ * tiles with the most keys under a causal mask come first, so that none is left for the end.
  *
  * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); ACROSS divides TILE_K and HEAD_DIM, DOWN divides TILE_Q; CHUNK
  * divides HEAD_DIM and is a multiple of 4, HEAD_DIM / TILE_K at least; SOFTCAP, LOGN 0 or 1. A position system that adds a
@@ -102,8 +102,13 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
     __local float weight[TILE_Q][TILE_K + 1];
     __local float partial[TILE_Q][ACROSS + 1];
 
-    const uint group_head = (uint)get_group_id(0) % args.group, tile = (uint)get_group_id(0) / args.group;
-    const uint kv_head = (uint)get_group_id(1), batch = (uint)get_group_id(2);
+    const uint kv_heads = args.heads / args.group;
+    uint id = (uint)get_group_id(0);
+    const uint group_head = id % args.group;
+    id /= args.group;
+    const uint tile = args.tiles - 1 - id % args.tiles;
+    id /= args.tiles;
+    const uint kv_head = id % kv_heads, batch = id / kv_heads;
     const uint head = kv_head * args.group + group_head;
     const int item = (int)get_local_id(0), x = item % ACROSS, y = item / ACROSS;
     const int row_first = (int)tile * TILE_Q, row_last = (int)args.seq_q - 1;

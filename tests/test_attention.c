@@ -25,8 +25,9 @@ typedef struct attention_case {
 /* The rows of both paths, one after the other; NULL behind the last. attention_gemm_clblast is not among them. */
 static const rsc_attention_variant *row_at(int i)
 {
-    static const rsc_attention_variant *const tables[] = {rsc_attention_fused_variants, rsc_attention_gemm_variants};
-    for (int t = 0; t < 2; t++)
+    static const rsc_attention_variant *const tables[] = {rsc_attention_gpu_variants, rsc_attention_fused_variants,
+                                                          rsc_attention_gemm_variants};
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
         for (const rsc_attention_variant *row = tables[t]; row->name; row++) {
             if (!strcmp(row->name, "attention_gemm_clblast")) continue; /* has a test of its own */
             if (i-- == 0) return row;

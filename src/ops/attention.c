@@ -10,7 +10,8 @@
 #include <string.h>
 
 /* In order of preference. */
-static const rsc_attention_variant *const tables[] = {rsc_attention_fused_variants, rsc_attention_gemm_variants};
+static const rsc_attention_variant *const tables[] = {rsc_attention_gpu_variants, rsc_attention_fused_variants,
+                                                      rsc_attention_gemm_variants};
 enum { N_TABLES = sizeof tables / sizeof tables[0] };
 
 static const char *path_name(rosace_attention_path path)

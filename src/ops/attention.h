@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The contract between the attention operation (attention.c: validates, picks a row, owns the plan) and its variants
- * (attention_gemm.c, attention_fused.c: each ends in rows). A new variant is one row; attention.c lists the rows in order
+ * (attention_gpu.c, attention_fused.c, attention_gemm.c: each ends in rows). A new variant is one row; attention.c lists the rows in order
  * of preference and takes the first that accepts, so the last row must accept everything that is valid. */
 #ifndef ROSACE_SRC_OPS_ATTENTION_H
 #define ROSACE_SRC_OPS_ATTENTION_H
@@ -63,7 +63,8 @@ rosace_status rsc_attention_rotate(rosace_rope_plan *rope, rsc_chain *chain, con
                                    const rosace_tensor *from, const rosace_positions *positions, size_t bytes,
                                    rosace_tensor *to);
 
-/* Ends with a NULL name. Fused rows come first. */
+/* Each ends with a NULL name. */
+extern const rsc_attention_variant rsc_attention_gpu_variants[];
 extern const rsc_attention_variant rsc_attention_fused_variants[];
 extern const rsc_attention_variant rsc_attention_gemm_variants[];
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Attention in one kernel with an online softmax: two shapes of it, one that owns wide vectors (cl/attention_cpu.cl) and one
  * whose work-groups share tiles in local memory (cl/attention_gpu.cl). Both visit the same keys and take the same argument,
- * so that all but the tile sizes is shared here. */
-#include "attention.h"
+ * so that all but the choice of tiles is shared here. Rows of the first shape are at the end, those of the second in
+ * attention_gpu.c. */
+#include "attention_fused.h"
 
 #include "../check.h"
 #include "../mask.h"
-#include "../program.h"
 #include "shared/attention_args.h"
 
 #include <math.h>
@@ -48,56 +48,11 @@ static const cpu_tile *find_cpu_tile(const rosace_device_info *device, size_t he
     return tile;
 }
 
-typedef struct gpu_tile {
-    unsigned head_dim; /* at most */
-    unsigned across, down, tile_q, tile_k, chunk;
-} gpu_tile;
-
-/* The first row whose work-group and local memory the device has. ROWS, KEYS and DIMS of the kernel give 16 accumulators for
- * scores and up to 64 for results, which is what a work-item's registers hold on the GPUs at hand. The larger groups read
- * keys and values half as often; the smaller take 64 work-items and less than 16 KiB, which OpenCL GPUs have. */
-/* clang-format off */
-static const gpu_tile gpu_tiles[] = {
-    /* head_dim ACROSS DOWN TILE_Q TILE_K CHUNK      local memory */
-    {       64,     8,  16,    64,    32,   16},  /* 29 KiB       */
-    {       64,     8,   8,    32,    32,   16},  /* 15.5 KiB     */
-    {      128,     8,  16,    32,    32,   32},  /* 25.5 KiB     */
-    {      128,     8,   8,    16,    32,   32},  /* 14.9 KiB     */
-    {      ANY,     8,   8,     8,    32,   32},  /* 13.5 KiB     */
-    {        0,     0,   0,     0,     0,    0},
-};
-/* clang-format on */
-
-static size_t gpu_tile_bytes(const gpu_tile *t, size_t head_dim)
-{
-    return sizeof(float) * (t->tile_q * (head_dim + 1) + t->tile_k * (t->chunk + 1) + t->tile_q * (t->tile_k + 1) +
-                            t->tile_q * (t->across + 1));
-}
-
-/* NULL when none fits. */
-static const gpu_tile *find_gpu_tile(const rosace_device_info *device, size_t head_dim)
-{
-    for (const gpu_tile *tile = gpu_tiles; tile->head_dim; tile++)
-        if (head_dim <= tile->head_dim && tile->across * tile->down <= device->max_work_group_size &&
-            gpu_tile_bytes(tile, head_dim) <= device->local_memory_bytes)
-            return tile;
-    return NULL;
-}
-
 /* ---- The plan's state -------------------------------------------------------------------------------------------- */
 
-typedef struct fused_state {
-    cl_kernel kernel;
-    rosace_rope_plan *rope;
-    unsigned queries; /* rows of a tile */
-    unsigned items;    /* of a work-group */
-    unsigned per_item; /* tiles of a work-group, at most */
-    bool flat;         /* key/value heads are in the first dimension, which the kernel divides itself */
-} fused_state;
-
-static void destroy(rosace_attention_plan *plan)
+void rsc_fused_destroy(rosace_attention_plan *plan)
 {
-    fused_state *state = plan->state;
+    rsc_fused_state *state = plan->state;
     if (!state) return;
     if (state->kernel) clReleaseKernel(state->kernel);
     rosace_rope_plan_destroy(&state->rope);
@@ -105,7 +60,7 @@ static void destroy(rosace_attention_plan *plan)
     plan->state = NULL;
 }
 
-static bool accepts_positions(const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
+bool rsc_fused_accepts(const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
 {
     if (desc->bias == ROSACE_BIAS_SHAW) {
         snprintf(reason, reason_bytes, "ROSACE_BIAS_SHAW: path gemm has it");
@@ -121,9 +76,8 @@ static bool accepts_positions(const rosace_attention_desc *desc, char *reason, s
 /* The piece of a position system, NULL where nothing is added to scores. */
 static const char *bias_piece(rosace_bias_kind bias) { return bias == ROSACE_BIAS_ALIBI ? "position/alibi.clh" : NULL; }
 
-/* Defines that do not depend on the shape, kernel and rotation. */
-static rosace_status build(rosace_attention_plan *plan, fused_state *state, const char *piece, const char *kernel,
-                           rsc_options *options)
+rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *state, const char *piece, const char *kernel,
+                              rsc_options *options)
 {
     const rosace_attention_desc *desc = &plan->desc;
     rsc_option_int(options, "HEAD_DIM", (long)desc->head_dim);
@@ -141,12 +95,11 @@ static rosace_status create_cpu(rosace_attention_plan *plan)
 {
     const rosace_attention_desc *desc = &plan->desc;
     const cpu_tile *tile = find_cpu_tile(rosace_context_device_info(plan->context), desc->head_dim);
-    fused_state *state = plan->state = rsc_calloc(plan->context, 1, sizeof *state);
+    rsc_fused_state *state = plan->state = rsc_calloc(plan->context, 1, sizeof *state);
     if (!state) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
     state->queries = tile->vec * tile->vecs;
     state->items = 1;
     state->per_item = tile->tiles;
-    state->flat = true;
     rsc_options options = {.count = 0};
     rsc_option_int(&options, "VEC", tile->vec);
     rsc_option_int(&options, "VECS", tile->vecs);
@@ -156,29 +109,7 @@ static rosace_status create_cpu(rosace_attention_plan *plan)
     rsc_option_int(&options, "DIMS", tile->dims);
     snprintf(plan->variant_name, sizeof plan->variant_name, "attention_cpu_%s_d%zu_%s",
              desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->head_dim, tile->name);
-    return build(plan, state, "attention_cpu.cl", "attention_cpu", &options);
-}
-
-static rosace_status create_gpu(rosace_attention_plan *plan)
-{
-    const rosace_attention_desc *desc = &plan->desc;
-    const gpu_tile *tile = find_gpu_tile(rosace_context_device_info(plan->context), desc->head_dim);
-    fused_state *state = plan->state = rsc_calloc(plan->context, 1, sizeof *state);
-    if (!state) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
-    state->queries = tile->tile_q;
-    state->items = tile->across * tile->down;
-    state->per_item = 1;
-    unsigned chunk = tile->chunk; /* halved until it divides head_dim; 8 always does */
-    while (desc->head_dim % chunk) chunk /= 2;
-    rsc_options options = {.count = 0};
-    rsc_option_int(&options, "ACROSS", tile->across);
-    rsc_option_int(&options, "DOWN", tile->down);
-    rsc_option_int(&options, "TILE_Q", tile->tile_q);
-    rsc_option_int(&options, "TILE_K", tile->tile_k);
-    rsc_option_int(&options, "CHUNK", chunk);
-    snprintf(plan->variant_name, sizeof plan->variant_name, "attention_gpu_%s_d%zu_q%uk%u",
-             desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->head_dim, state->queries, tile->tile_k);
-    return build(plan, state, "attention_gpu.cl", "attention_gpu", &options);
+    return rsc_fused_build(plan, state, "attention_cpu.cl", "attention_cpu", &options);
 }
 
 /* ---- Workspace: rotated copies of q and k ------------------------------------------------------------------------- */
@@ -194,7 +125,8 @@ static rosace_status rotated_bytes(const rosace_attention_plan *plan, size_t bat
     return ROSACE_OK;
 }
 
-static rosace_status workspace_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes)
+rosace_status rsc_fused_workspace_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k,
+                                        size_t *bytes)
 {
     *bytes = 0;
     if (!plan->desc.rope) return ROSACE_OK;
@@ -211,7 +143,7 @@ static rosace_status workspace_bytes(const rosace_attention_plan *plan, size_t b
 static rosace_status rotate(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call, rosace_tensor *q,
                             rosace_tensor *k)
 {
-    const fused_state *state = plan->state;
+    const rsc_fused_state *state = plan->state;
     const rosace_attention_desc *desc = &plan->desc;
     size_t q_bytes = 0;
     rosace_status status = rotated_bytes(plan, call->batch, call->seq_q, desc->n_heads, &q_bytes);
@@ -234,7 +166,7 @@ static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const r
     static const float log2_e = 1.44269504f;
     const rosace_attention_desc *desc = &plan->desc;
     const rosace_attention_args *args = call->args;
-    const fused_state *state = plan->state;
+    const rsc_fused_state *state = plan->state;
     const float unit = desc->softcap > 0.0f ? 1.0f / desc->softcap : log2_e;
     const rosace_positions *positions = &call->q_positions;
     const size_t tiles = (call->seq_q + state->queries - 1) / state->queries;
@@ -269,9 +201,9 @@ static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const r
     };
 }
 
-static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call)
+rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call)
 {
-    const fused_state *state = plan->state;
+    const rsc_fused_state *state = plan->state;
     const rosace_attention_args *args = call->args;
     rosace_tensor q = args->q, k = args->k;
     rosace_status status = ROSACE_OK;
@@ -285,35 +217,29 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(q.mem), RSC_ARG(k.mem), RSC_ARG(args->v.mem),
                       RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(bias), RSC_ARG(ids), RSC_ARG(packed));
     if (status) return status;
-    const size_t groups = ((size_t)packed.tiles * packed.group + packed.per_item - 1) / packed.per_item;
-    const size_t kv_heads = plan->desc.n_kv_heads;
-    const size_t global[3] = {state->flat ? groups * kv_heads : groups * state->items, state->flat ? 1 : kv_heads, call->batch};
-    const size_t local[3] = {state->items, 1, 1};
+    size_t groups = ((size_t)packed.tiles * packed.group + packed.per_item - 1) / packed.per_item, items = 0;
+    const size_t batch = state->flat ? call->batch : 1;
+    if (!rsc_mul(groups, plan->desc.n_kv_heads, &groups) || !rsc_mul(groups, batch, &groups) || groups > INT32_MAX ||
+        !rsc_mul(groups, state->items, &items))
+        return rsc_fail(ROSACE_UNSUPPORTED, "batch %zu, %zu heads, seq_q %zu: more tiles than a launch takes", call->batch,
+                        plan->desc.n_heads, call->seq_q);
+    const size_t global[3] = {items, 1, call->batch / batch}, local[3] = {state->items, 1, 1};
     return rsc_chain_kernel(chain, state->kernel, 3, global, local, plan->variant->name);
 }
 
 static bool accepts_cpu(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
 {
     (void)device;
-    return accepts_positions(desc, reason, reason_bytes);
+    return rsc_fused_accepts(desc, reason, reason_bytes);
 }
 
-static bool accepts_gpu(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
-{
-    if (!find_gpu_tile(device, desc->head_dim)) {
-        snprintf(reason, reason_bytes, "head_dim %zu: no tile fits work-groups of %zu and %llu bytes of local memory",
-                 desc->head_dim, device->max_work_group_size, (unsigned long long)device->local_memory_bytes);
-        return false;
-    }
-    return accepts_positions(desc, reason, reason_bytes);
-}
-
-static bool suits_gpu(const rosace_device_info *device) { return device->device_class != ROSACE_DEVICE_CPU; }
+/* On a GPU that no tile of local memory fits, products are better than private vectors. */
+static bool suits_cpu(const rosace_device_info *device) { return device->device_class == ROSACE_DEVICE_CPU; }
 
 /* clang-format off */
 const rsc_attention_variant rsc_attention_fused_variants[] = {
-    {"attention_gpu", ROSACE_PATH_FUSED, accepts_gpu, create_gpu, destroy, workspace_bytes, enqueue, suits_gpu},
-    {"attention_cpu", ROSACE_PATH_FUSED, accepts_cpu, create_cpu, destroy, workspace_bytes, enqueue, NULL},
+    {"attention_cpu", ROSACE_PATH_FUSED, accepts_cpu, create_cpu, rsc_fused_destroy, rsc_fused_workspace_bytes, rsc_fused_enqueue,
+     suits_cpu},
     {.name = NULL},
 };
 /* clang-format on */
