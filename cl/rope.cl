@@ -21,9 +21,11 @@
  *   REST_VEC     elements at a time behind ROTARY_DIM; divides HEAD_DIM - ROTARY_DIM (default 1)
  *   LANES        1 or any divisor of ROTARY_DIM/2/VEC (default 1)
  *   GROUP        work-group size along axis 0 (default 1)
+ *   PREFETCH     1: what is args.ahead elements further is asked for early (default 0)
  *   DTYPE_F16    as in lib/dtype.clh
  */
 #include "lib/dtype.clh"
+#include "lib/host.clh"
 #include "lib/angle.clh"
 #include "lib/place.clh"
 #include "shared/rope_args.h"
@@ -45,6 +47,9 @@
 #endif
 #ifndef GROUP
 #define GROUP 1
+#endif
+#ifndef PREFETCH
+#define PREFETCH 0
 #endif
 
 #define PAIRS (ROTARY_DIM / 2)
@@ -93,10 +98,21 @@ static void rotate(__global const STORE *in, __global STORE *out, uint pair, VN(
 #define load_rest VEC_PASTE(load, REST_VEC)
 #define store_rest VEC_PASTE(store, REST_VEC)
 
+/* A processor prefetches within a page by itself, and looks past the page's end only as far as the instructions in flight
+ * reach, which are too many per byte here. Measured with PoCL 3.1 on a Sapphire Rapids Xeon, 250 MB, head_dim 128:
+ * 46 GB/s without, 66 with. */
+#if PREFETCH
+#define PREFETCH_HEAD(p)                                                                                               \
+    for (uint byte = 0; byte < ROTARY_DIM * sizeof(STORE); byte += 64) prefetch_line((__global const uchar *)(p) + byte);
+#else
+#define PREFETCH_HEAD(p) ;
+#endif
+
 /* What one work-item does with one token's heads in one tensor: its chunks of pairs, then its share of the rest. */
 static void rotate_heads(__global const STORE *in, long in_stride, __global STORE *out, long out_stride, int heads,
-                         uint lane, const VN(float) *cosine, const VN(float) *sine, uint copy_rest) {
+                         uint lane, const VN(float) *cosine, const VN(float) *sine, uint copy_rest, long ahead) {
     for (int h = 0; h < heads; h++, in += in_stride, out += out_stride) {
+        if (ahead) PREFETCH_HEAD(in + ahead)
         UNROLL
         for (uint i = 0; i < MINE; i++)
             rotate(in, out, (lane + i * LANES) * VEC, cosine[i], sine[i]);
@@ -136,6 +152,7 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
     const rope_place place = args.place;
     const float scale = args.scale, sine_scale = args.sine_scale;
     const uint copy_q = args.copy_rest[0], copy_k = args.copy_rest[1];
+    const long ahead[2] = {args.ahead[0], args.ahead[1]};
 
     for (size_t row = first_row; row < end_row; row++) {
         const int position = place_of(&place, ids, batch, row);
@@ -151,9 +168,9 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
         }
         rotate_heads(q + row_at(&q_view, batch, row, q_head), q_view.head_stride,
                      q_out + row_at(&q_out_view, batch, row, q_head), q_out_view.head_stride, q_heads, lane, c, s,
-                     copy_q);
+                     copy_q, ahead[0]);
         rotate_heads(k + row_at(&k_view, batch, row, k_head), k_view.head_stride,
                      k_out + row_at(&k_out_view, batch, row, k_head), k_out_view.head_stride, k_heads, lane, c, s,
-                     copy_k);
+                     copy_k, ahead[1]);
     }
 }

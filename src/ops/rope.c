@@ -50,6 +50,7 @@ static rosace_status build_kernel(rosace_rope_plan *plan) {
     rsc_option_int(&options, "REST_VEC", rsc_vector_for(desc->head_dim - desc->rotary_dim, plan->rows.vector));
     rsc_option_int(&options, "LANES", (long)plan->lanes);
     rsc_option_int(&options, "GROUP", plan->rows.group);
+    rsc_option_int(&options, "PREFETCH", !plan->rows.share);
     rsc_option_int(&options, "DTYPE_F16", desc->dtype == ROSACE_F16);
     return rsc_kernel_create(plan->context, (const char *const[]){"rope.cl", NULL}, "rope", &options, &plan->kernel);
 }
@@ -170,6 +171,15 @@ static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_
 
 /* ---- Launch ------------------------------------------------------------------------------------------------------ */
 
+/* Tokens ahead that are a page away, in elements, so that a page is asked for while the one before is worked on; nothing for
+ * what a core's own cache holds. */
+static int64_t ahead_of(const rosace_tensor *tensor) {
+    const size_t element = rosace_dtype_size(tensor->dtype), held = (size_t)1 << 20;
+    if (tensor->shape[0] * tensor->shape[1] * tensor->shape[2] * tensor->shape[3] * element < held) return 0;
+    const int64_t page = 4096, token = (int64_t)tensor->stride[1] * (int64_t)element;
+    return token > 0 && token < page ? (page + token - 1) / token * tensor->stride[1] : tensor->stride[1];
+}
+
 static rope_view view_of(const rosace_tensor *tensor) {
     return (rope_view){(int64_t)tensor->offset, tensor->stride[0], tensor->stride[1], tensor->stride[2]};
 }
@@ -188,6 +198,7 @@ rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const ros
         const rosace_tensor *from = in[i] ? in[i] : any, *to = in[i] && out[i] ? out[i] : from;
         args.in[i] = view_of(from);
         args.out[i] = view_of(to);
+        args.ahead[i] = ahead_of(from);
         args.heads[i] = in[i] ? (int32_t)in[i]->shape[2] : 0;
         args.copy_rest[i] = to != from;
         heads += (size_t)args.heads[i];
