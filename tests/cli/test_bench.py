@@ -12,8 +12,14 @@ from program import Runner
 run = Runner(sys.argv[1])
 SMALL = "ROSACE_TEST_SMALL" in os.environ  # a simulator: tensors of kilobytes, an operation or two
 BOUNDS = {"fma": "GFLOP/s", "copy": "GB/s", "update": "GB/s", "read": "GB/s"}
-CASES = {("attention", "causal"): "fma", ("attention", "window"): "fma", ("attention", "decode"): "read",
-         ("rope", None): "copy", ("matmul", None): "fma", ("softmax", None): "copy"}
+CASES = {
+    ("attention", "causal"): "fma",
+    ("attention", "window"): "fma",
+    ("attention", "decode"): "read",
+    ("rope", None): "copy",
+    ("matmul", None): "fma",
+    ("softmax", None): "copy",
+}
 
 
 def bench(*args):
@@ -83,11 +89,29 @@ def test_everything():
 
 
 def test_choice():
-    _, report = bench("--op", "rope", "--seq", "8,16", "--heads", "2", "--dtype", "f16", "--layout", "bshd", "--pairs",
-                      "half", "--repeat", "2", "--tensor", "1")
+    _, report = bench(
+        "--op",
+        "rope",
+        "--seq",
+        "8,16",
+        "--heads",
+        "2",
+        "--dtype",
+        "f16",
+        "--layout",
+        "bshd",
+        "--pairs",
+        "half",
+        "--repeat",
+        "2",
+        "--tensor",
+        "1",
+    )
     rows = report["results"]
-    run.check([r["name"] for r in rows] == ["rope_f16_bshd_half_n8_h2_g2_d32", "rope_f16_bshd_half_n16_h2_g2_d32"],
-              f"cases {[r['name'] for r in rows]}")
+    run.check(
+        [r["name"] for r in rows] == ["rope_f16_bshd_half_n8_h2_g2_d32", "rope_f16_bshd_half_n16_h2_g2_d32"],
+        f"cases {[r['name'] for r in rows]}",
+    )
     for row in rows:
         check_row(row)
         run.check(row["seconds"]["samples"] == 2, f"{row['name']}: samples {row['seconds']}")
@@ -112,8 +136,10 @@ def test_refusals():
     run.bad(2, "unexpected argument 'x'", "bench", "x")
     run.bad(1, "cannot be written", "bench", "--json", run.path("no/such/folder"))
     # Devices and kernels have their say only when the case is made.
-    for words, args in (("attention has auto, fused and gemm", ["--case", "causal", "--path", "tile"]),
-                        ("head_dim", ["--op", "rope", "--head-dim", "31"])):
+    for words, args in (
+        ("attention has auto, fused and gemm", ["--case", "causal", "--path", "tile"]),
+        ("head_dim", ["--op", "rope", "--head-dim", "31"]),
+    ):
         result = run.run("bench", "--quick", *args, "--json", run.path("never"))
         run.check(result.returncode == 1 and words in result.stderr, f"{args}: {result}")
         run.check(not os.path.exists(run.path("never")), f"{args}: left a report")
