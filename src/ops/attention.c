@@ -4,6 +4,7 @@
 
 #include "../check.h"
 #include "../position/rope_scaling.h"
+#include "../tuning.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,20 +52,116 @@ static rosace_status read_wish(const rosace_attention_desc *desc, wish *out)
     return rsc_fail(ROSACE_INVALID_ARGUMENT, "$ROSACE_ATTENTION_VARIANT = \"%s\": must be one of%s", variant, known);
 }
 
-static rosace_status choose(rosace_context *context, const rosace_attention_desc *desc, const rsc_attention_variant **out)
+/* ---- What measurements say --------------------------------------------------------------------------------------- */
+
+static const char operation[] = "attention";
+
+void rsc_attention_class(const rosace_attention_desc *desc, char *out, size_t out_bytes)
+{
+    /* A window that is much longer than a tile is high costs like no window: nearly all of its tiles are whole. */
+    static const int64_t short_reach = 512;
+    const rosace_mask *mask = &desc->mask;
+    const bool window = mask->window_left >= 0 && mask->window_left < short_reach &&
+                        (mask->causal || (mask->window_right >= 0 && mask->window_right < short_reach));
+    const bool chunks = mask->chunk && mask->chunk * (mask->chunk_back + 1) <= short_reach;
+    const unsigned dim = desc->head_dim <= 64 ? 64 : desc->head_dim <= 128 ? 128 : 256;
+    snprintf(out, out_bytes, "%s d%u %s%s", window || chunks ? "window" : "causal", dim,
+             desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->n_heads > desc->n_kv_heads ? " gqa" : "");
+}
+
+static bool suits(const rosace_device_info *device, const rsc_attention_variant *row)
+{
+    return !row->suits || row->suits(device);
+}
+
+static void print_choice(const rsc_attention_choice *choice, char *out, size_t out_bytes)
+{
+    snprintf(out, out_bytes, "%s%s%s", choice->variant->name, choice->tile ? "/" : "", choice->tile ? choice->tile : "");
+}
+
+/* The index-th choice for a descriptor that a device is meant to run. */
+static bool candidate(const rosace_device_info *device, const rosace_attention_desc *desc, size_t index,
+                      rsc_attention_choice *out)
+{
+    for (int t = 0; t < N_TABLES; t++)
+        for (const rsc_attention_variant *row = tables[t]; row->name; row++) {
+            char reason[256];
+            if (!suits(device, row) || !row->accepts(device, desc, reason, sizeof reason)) continue;
+            *out = (rsc_attention_choice){.variant = row};
+            if (!row->tile) {
+                if (index-- == 0) return true;
+                continue;
+            }
+            for (size_t i = 0; (out->tile = row->tile(device, desc, i)) != NULL; i++)
+                if (index-- == 0) return true;
+        }
+    return false;
+}
+
+bool rsc_attention_candidate(const rosace_device_info *device, const rosace_attention_desc *desc, size_t index, char *out,
+                             size_t out_bytes)
+{
+    rsc_attention_choice choice;
+    if (!candidate(device, desc, index, &choice)) return false;
+    print_choice(&choice, out, out_bytes);
+    return true;
+}
+
+void rsc_attention_plan_choice(const rosace_attention_plan *plan, char *out, size_t out_bytes)
+{
+    print_choice(&(rsc_attention_choice){.variant = plan->variant, .tile = plan->tile}, out, out_bytes);
+}
+
+static bool is_known(const char *name)
+{
+    const size_t length = strcspn(name, "/");
+    for (int t = 0; t < N_TABLES; t++)
+        for (const rsc_attention_variant *row = tables[t]; row->name; row++)
+            if (strlen(row->name) == length && !strncmp(row->name, name, length)) return true;
+    return false;
+}
+
+/* The choice that was measured to be the best, when there is one and it can run this. */
+static bool choose_tuned(rosace_context *context, const rosace_attention_desc *desc, rosace_attention_path path,
+                         rsc_attention_choice *out)
+{
+    const rosace_device_info *device = rosace_context_device_info(context);
+    char class_name[RSC_CLASS_BYTES], wanted[RSC_ROW_BYTES], name[RSC_ROW_BYTES];
+    rsc_attention_class(desc, class_name, sizeof class_name);
+    if (!rsc_tuned(context, operation, class_name, wanted)) return false;
+    bool same_variant = false;
+    for (size_t i = 0; candidate(device, desc, i, out); i++) {
+        print_choice(out, name, sizeof name);
+        if (!strcmp(name, wanted)) {
+            out->tuned = true;
+            return path == ROSACE_PATH_AUTO || path == out->variant->path;
+        }
+        same_variant |= !strncmp(name, wanted, strlen(out->variant->name)) && wanted[strlen(out->variant->name)] == '/';
+    }
+    /* One that is there but does not have this descriptor's position system is no mistake of the file. */
+    if (same_variant || !is_known(wanted)) {
+        char reason[RSC_ROW_BYTES + 48];
+        snprintf(reason, sizeof reason, "there is no row \"%s\" here", wanted);
+        rsc_tuning_refuse(context, operation, class_name, reason);
+    }
+    return false;
+}
+
+static rosace_status choose(rosace_context *context, const rosace_attention_desc *desc, rsc_attention_choice *out)
 {
     wish want;
     const rosace_status status = read_wish(desc, &want);
     if (status) return status;
+    if (!want.variant && choose_tuned(context, desc, want.path, out)) return ROSACE_OK;
     char refusals[1024] = "";
     for (int t = 0; t < N_TABLES; t++)
         for (const rsc_attention_variant *row = tables[t]; row->name; row++) {
             if (want.path != ROSACE_PATH_AUTO && want.path != row->path) continue;
             if (want.variant && strcmp(want.variant, row->name) != 0) continue;
-            if (!want.variant && row->suits && !row->suits(rosace_context_device_info(context))) continue;
+            if (!want.variant && !suits(rosace_context_device_info(context), row)) continue;
             char reason[256] = "";
             if (row->accepts(rosace_context_device_info(context), desc, reason, sizeof reason)) {
-                *out = row;
+                *out = (rsc_attention_choice){.variant = row};
                 return ROSACE_OK;
             }
             rsc_log(context, ROSACE_LOG_DEBUG, "%s: not taken: %s", row->name, reason);
@@ -98,12 +195,13 @@ static rosace_status make_plan(rosace_context *context, const rosace_attention_d
         plan->rope = *desc->rope;
         plan->desc.rope = &plan->rope;
     }
-    const rsc_attention_variant *row = NULL;
-    status = choose(context, &plan->desc, &row);
+    rsc_attention_choice choice;
+    status = choose(context, &plan->desc, &choice);
     if (status) goto fail;
-    plan->variant = row;
-    snprintf(plan->variant_name, sizeof plan->variant_name, "%s", row->name);
-    status = row->create(plan);
+    plan->variant = choice.variant;
+    plan->tile = choice.tile;
+    snprintf(plan->variant_name, sizeof plan->variant_name, "%s", plan->variant->name);
+    status = plan->variant->create(plan);
     if (status) goto fail;
     if (desc->max_batch) {
         status = rosace_attention_workspace_bytes(plan, desc->max_batch, desc->max_seq_q, desc->max_seq_k,
@@ -113,8 +211,8 @@ static rosace_status make_plan(rosace_context *context, const rosace_attention_d
                                        &plan->workspace);
         if (status) goto fail;
     }
-    rsc_log(context, ROSACE_LOG_INFO, "attention: %s (path %s), %zu bytes of workspace", plan->variant_name,
-            path_name(row->path), plan->workspace_bytes);
+    rsc_log(context, ROSACE_LOG_INFO, "attention: %s (path %s%s), %zu bytes of workspace", plan->variant_name,
+            path_name(plan->variant->path), choice.tuned ? ", tuned" : "", plan->workspace_bytes);
     *out = plan;
     return ROSACE_OK;
 fail:
@@ -219,13 +317,14 @@ typedef struct plan_key {
     rosace_rope_desc rope;
     rosace_mask mask;
     const rsc_attention_variant *variant;
+    const char *tile;
     size_t n_heads, n_kv_heads, head_dim;
     int64_t bias_max_distance, rerope_window, logn_train_len;
     float scale, softcap;
     int dtype, bias, has_rope;
 } plan_key;
 
-static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_attention_variant *variant)
+static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_attention_choice *choice)
 {
     memset(key, 0, sizeof *key);
     if (desc->rope) rsc_rope_key(&key->rope, desc->rope);
@@ -237,7 +336,8 @@ static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_
     key->mask.prefix = desc->mask.prefix;
     key->mask.chunk = desc->mask.chunk;
     key->mask.chunk_back = desc->mask.chunk_back;
-    key->variant = variant;
+    key->variant = choice->variant;
+    key->tile = choice->tile;
     key->n_heads = desc->n_heads;
     key->n_kv_heads = desc->n_kv_heads;
     key->head_dim = desc->head_dim;
@@ -274,11 +374,11 @@ rosace_status rosace_attention(rosace_context *context, cl_command_queue queue, 
     rosace_status status = rsc_attention_check_desc(desc, &checked, &rope);
     if (status) return status;
     checked.max_batch = checked.max_seq_q = checked.max_seq_k = 0;
-    const rsc_attention_variant *variant = NULL;
-    status = choose(context, &checked, &variant);
+    rsc_attention_choice choice;
+    status = choose(context, &checked, &choice);
     if (status) return status;
     plan_key key;
-    set_key(&key, &checked, variant);
+    set_key(&key, &checked, &choice);
     rsc_plan_entry *entry = NULL;
     void *plan = NULL;
     status = rsc_plan_acquire(context, kind, &key, sizeof key, make_cached, drop_cached, &checked, &entry, &plan);

@@ -27,6 +27,7 @@ struct rosace_attention_plan {
     rosace_attention_desc desc; /* checked; n_kv_heads and scale resolved; rope is NULL or points to `rope` */
     rosace_rope_desc rope;
     const rsc_attention_variant *variant;
+    const char *tile;           /* name of the variant's tile row to run, NULL: the one its own heuristic takes */
     char variant_name[96];
     void *state;                /* the variant's own */
     cl_mem workspace;           /* the plan's own, or NULL */
@@ -45,7 +46,29 @@ struct rsc_attention_variant {
     rosace_status (*enqueue)(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call);
     /* Whether the row is meant for such a device (NULL: any). One that is not runs only when it is asked for by name. */
     bool (*suits)(const rosace_device_info *device);
+    /* The names of the tile rows that can run this here, for the tuner: the index-th, NULL behind the last. Names do not
+     * repeat within a variant. A variant without this (NULL) has one way to run. */
+    const char *(*tile)(const rosace_device_info *device, const rosace_attention_desc *desc, size_t index);
 };
+
+/* What a plan runs. */
+typedef struct rsc_attention_choice {
+    const rsc_attention_variant *variant;
+    const char *tile; /* NULL: the variant's own heuristic */
+    bool tuned;       /* measurements of this device say so (tuning.h) */
+} rsc_attention_choice;
+
+/* The class of shapes under which a descriptor (a checked one) is measured: what matters to the choice of tiles, in names
+ * like "window d64 f32 gqa". */
+void rsc_attention_class(const rosace_attention_desc *desc, char *out, size_t out_bytes);
+
+/* Every choice there is here for a descriptor, for the tuner: "VARIANT/TILE" or "VARIANT", the index-th; false behind the
+ * last. What the static heuristic takes is among them. */
+bool rsc_attention_candidate(const rosace_device_info *device, const rosace_attention_desc *desc, size_t index, char *out,
+                             size_t out_bytes);
+
+/* What a plan runs, by the name that rsc_attention_candidate gives it. */
+void rsc_attention_plan_choice(const rosace_attention_plan *plan, char *out, size_t out_bytes);
 
 /* A descriptor checked, with n_kv_heads, scale and the rope's head_dim and dtype resolved: *out's rope is NULL or points to
  * *rope. A call's arguments checked against a plan, with its defaults resolved: fills all of *call but the workspace, and

@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 enum { ANY = 256 };
 
@@ -41,11 +42,26 @@ static const cpu_tile cpu_tiles[] = {
 };
 /* clang-format on */
 
-static const cpu_tile *find_cpu_tile(const rosace_device_info *device, size_t head_dim)
+enum { N_CPU_TILES = sizeof cpu_tiles / sizeof cpu_tiles[0] };
+
+static bool cpu_tile_fits(const cpu_tile *tile, const rosace_device_info *device, size_t head_dim)
+{
+    return device->float_vector_width >= tile->min_vector && head_dim <= tile->head_dim;
+}
+
+/* The row of this name (NULL: any), or the first that fits; the last row fits everything. */
+static const cpu_tile *find_cpu_tile(const rosace_device_info *device, size_t head_dim, const char *name)
 {
     const cpu_tile *tile = cpu_tiles;
-    while (device->float_vector_width < tile->min_vector || head_dim > tile->head_dim) tile++;
+    while (!cpu_tile_fits(tile, device, head_dim) || (name && strcmp(tile->name, name) != 0)) tile++;
     return tile;
+}
+
+static const char *cpu_tile_name(const rosace_device_info *device, const rosace_attention_desc *desc, size_t index)
+{
+    for (size_t i = 0; i < N_CPU_TILES; i++)
+        if (cpu_tile_fits(&cpu_tiles[i], device, desc->head_dim) && index-- == 0) return cpu_tiles[i].name;
+    return NULL;
 }
 
 /* ---- The plan's state -------------------------------------------------------------------------------------------- */
@@ -94,7 +110,8 @@ rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *stat
 static rosace_status create_cpu(rosace_attention_plan *plan)
 {
     const rosace_attention_desc *desc = &plan->desc;
-    const cpu_tile *tile = find_cpu_tile(rosace_context_device_info(plan->context), desc->head_dim);
+    const cpu_tile *tile = find_cpu_tile(rosace_context_device_info(plan->context), desc->head_dim, plan->tile);
+    plan->tile = tile->name;
     rsc_fused_state *state = plan->state = rsc_calloc(plan->context, 1, sizeof *state);
     if (!state) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
     state->queries = tile->vec * tile->vecs;
@@ -239,7 +256,7 @@ static bool suits_cpu(const rosace_device_info *device) { return device->device_
 /* clang-format off */
 const rsc_attention_variant rsc_attention_fused_variants[] = {
     {"attention_cpu", ROSACE_PATH_FUSED, accepts_cpu, create_cpu, rsc_fused_destroy, rsc_fused_workspace_bytes, rsc_fused_enqueue,
-     suits_cpu},
+     suits_cpu, cpu_tile_name},
     {.name = NULL},
 };
 /* clang-format on */

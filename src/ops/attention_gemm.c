@@ -48,6 +48,12 @@ static bool accepts(const rosace_device_info *device, const rosace_attention_des
     return true;
 }
 
+static bool only_by_name(const rosace_device_info *device)
+{
+    (void)device;
+    return false;
+}
+
 /* For devices where rosace's own kernel is the rule: never chosen but by name. */
 static bool accepts_clblast(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason,
                             size_t reason_bytes)
@@ -501,8 +507,8 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
 
 /* clang-format off */
 const rsc_attention_variant rsc_attention_gemm_variants[] = {
-    {"attention_gemm", ROSACE_PATH_GEMM, accepts, create, destroy, workspace_bytes, enqueue, NULL},
-    {"attention_gemm_clblast", ROSACE_PATH_GEMM, accepts_clblast, create, destroy, workspace_bytes, enqueue, NULL},
+    {"attention_gemm", ROSACE_PATH_GEMM, accepts, create, destroy, workspace_bytes, enqueue, NULL, NULL},
+    {"attention_gemm_clblast", ROSACE_PATH_GEMM, accepts_clblast, create, destroy, workspace_bytes, enqueue, only_by_name, NULL},
     {.name = NULL},
 };
 /* clang-format on */
