@@ -121,6 +121,19 @@ def test_choice():
         run.check([r["sizes"]["queries"] for r in report["results"]] == [2], "queries of a decode")
 
 
+def test_costs():
+    text, report = bench("--op", "rope,softmax", "--costs", "--repeat", "2", "--tensor", "1", "--seq", "16")
+    costs = {c["op"]: c for c in report["costs"]}
+    run.check(set(costs) == {"rope", "softmax"} and "plan,cold" in text, f"operations with costs {report['costs']}")
+    for op, cost in costs.items():
+        plan = op == "rope"
+        for key in ("plan_cold", "plan_warm"):
+            run.check((cost[key] is not None) == plan, f"{op}: {key} {cost[key]}")
+        values = [v for v in cost.values() if isinstance(v, float)]
+        run.check(len(values) == 7 + 2 * plan and all(0 < v < 600 for v in values), f"{op}: {cost}")
+    run.check(bench("--op", "rope", "--seq", "8", "--repeat", "1", "--tensor", "1")[1]["costs"] == [], "costs not asked")
+
+
 def test_refusals():
     run.bad(2, "--op 'dance': known are attention,rope,matmul,softmax", "bench", "--op", "rope,dance")
     run.bad(2, "--case 'acausal': known are causal,window,decode", "bench", "--case", "acausal")
@@ -147,6 +160,7 @@ def test_refusals():
 
 if not SMALL:
     test_everything()
+    test_costs()
 test_choice()
 test_refusals()
 run.end()

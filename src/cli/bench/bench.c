@@ -31,6 +31,7 @@ static bool measure(bench_device *device, rooflines *roofs, const bench_options 
     size_t n = 1;
     *out = (bench_result){.which = which};
     bool ok = which->op->create(device, &which->sizes, &running.state, &out->work);
+    if (ok && which->op->plan) ok = which->op->plan(device, running.state, &out->work);
     for (int kind = 0; ok && kind < N_ROOFS; kind++) {
         if (kind != (int)which->op->bound && !(which->op->beside >> kind & 1)) continue;
         ok = rooflines_entry(roofs, (roof_kind)kind, &entries[n]);
@@ -55,7 +56,7 @@ static bool measure(bench_device *device, rooflines *roofs, const bench_options 
     return ok;
 }
 
-static bool run(const bench_options *options) {
+static bool run(const bench_options *options, const bench_costs *costs, size_t n_costs) {
     bench_device device;
     rooflines roofs;
     bench_result *results = cli_calloc(options->cases.count, sizeof *results);
@@ -76,8 +77,11 @@ static bool run(const bench_options *options) {
             .seconds = options->limits.seconds,
             .results = results,
             .n_results = options->cases.count,
+            .costs = costs,
+            .n_costs = n_costs,
         };
         if (ok) bench_print_roofs(&report);
+        if (ok) bench_print_costs(&report);
         if (ok && options->json) ok = output_save(options->json, bench_write_json, &report);
         rooflines_free(&roofs);
     }
@@ -88,9 +92,14 @@ static bool run(const bench_options *options) {
 
 int cmd_bench(int argc, const char **argv) {
     bench_options options;
+    bench_costs *costs = NULL;
+    size_t n_costs = 0;
     int status = bench_options_parse(&options, argc, argv);
     if (!status && options.json && !output_check("--json", options.json)) status = CLI_FAILURE;
-    if (!status) status = run(&options) ? CLI_OK : CLI_FAILURE;
+    /* First, since it starts processes, which OpenCL does not survive. */
+    if (!status && options.costs && !bench_costs_measure(&options, &costs, &n_costs)) status = CLI_FAILURE;
+    if (!status) status = run(&options, costs, n_costs) ? CLI_OK : CLI_FAILURE;
+    free(costs);
     bench_options_free(&options);
     return status < 0 ? CLI_OK : status;
 }

@@ -60,8 +60,10 @@ typedef struct bench_op {
     const char *sweep; /* "seq=4096 head-dim=64,128; seq=16384": products of axes, one behind the other */
     const char *quick; /* the same for --quick */
     const char *tiny;  /* one case that costs next to nothing, to see what a call costs by itself */
-    /* Makes a case ready; *state is freed by destroy, on failure too. */
+    /* Makes the tensors of a case and counts its work; *state is freed by destroy, on failure too. */
     bool (*create)(bench_device *device, const bench_sizes *sizes, void **state, bench_work *work);
+    /* Makes the plan; NULL: the operation has none, its first call makes what it needs. */
+    bool (*plan)(bench_device *device, void *state, bench_work *work);
     bool (*enqueue)(bench_device *device, void *state);
     void (*destroy)(void *state);
 } bench_op;

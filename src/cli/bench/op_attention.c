@@ -9,6 +9,7 @@
 
 typedef struct attention_state {
     cl_mem q, k, v, out;
+    rosace_attention_desc desc;
     rosace_attention_plan *plan;
     rosace_attention_args args;
 } attention_state;
@@ -34,9 +35,9 @@ static bool create(bench_device *device, const bench_sizes *sizes, void **state,
     const size_t seq_q = sizes->has[AXIS_QUERIES] ? (size_t)sizes->at[AXIS_QUERIES] : seq_k;
     const size_t heads = (size_t)sizes->at[AXIS_HEADS], kv_heads = bench_kv_heads(sizes);
     const size_t head_dim = (size_t)sizes->at[AXIS_HEAD_DIM];
-    rosace_attention_desc desc = ROSACE_ATTENTION_DESC_DEFAULT;
     attention_state *s = cli_calloc(1, sizeof *s);
     if (!(*state = s)) return false;
+    rosace_attention_desc desc = ROSACE_ATTENTION_DESC_DEFAULT;
     desc.n_heads = heads;
     desc.n_kv_heads = kv_heads;
     desc.head_dim = head_dim;
@@ -47,8 +48,7 @@ static bool create(bench_device *device, const bench_sizes *sizes, void **state,
     desc.max_seq_q = seq_q;
     desc.max_seq_k = seq_k;
     if (!path_of(sizes->at[AXIS_PATH], &desc.path)) return false;
-    if (rosace_attention_plan_create(device->context, &desc, &s->plan)) return cli_fail_rosace("attention");
-    snprintf(work->variant, sizeof work->variant, "%s", rosace_attention_plan_variant(s->plan));
+    s->desc = desc;
 
     const size_t q_count = batch * seq_q * heads * head_dim, k_count = batch * seq_k * kv_heads * head_dim;
     if (!(s->q = bench_buffer(device, desc.dtype, q_count)) || !(s->k = bench_buffer(device, desc.dtype, k_count)) ||
@@ -71,6 +71,13 @@ static bool create(bench_device *device, const bench_sizes *sizes, void **state,
         work->bytes = (double)rosace_dtype_size(desc.dtype) * (double)(batch * head_dim) *
                       (2.0 * (double)keys * (double)kv_heads + 2.0 * (double)(seq_q * heads));
     }
+    return true;
+}
+
+static bool plan(bench_device *device, void *state, bench_work *work) {
+    attention_state *s = state;
+    if (rosace_attention_plan_create(device->context, &s->desc, &s->plan)) return cli_fail_rosace("attention");
+    snprintf(work->variant, sizeof work->variant, "%s", rosace_attention_plan_variant(s->plan));
     return true;
 }
 
@@ -99,6 +106,7 @@ const bench_op bench_attention_causal = {
     .quick = SIZES "seq=256 heads=2 kv-heads=0 head-dim=32",
     .tiny = SIZES "seq=16 heads=1 kv-heads=0 head-dim=64",
     .create = create,
+    .plan = plan,
     .enqueue = enqueue,
     .destroy = destroy,
 };
@@ -113,6 +121,7 @@ const bench_op bench_attention_window = {
     .quick = SIZES "seq=256 heads=2 kv-heads=1 head-dim=32 window=64",
     .tiny = SIZES "seq=16 heads=1 kv-heads=0 head-dim=64 window=8",
     .create = create,
+    .plan = plan,
     .enqueue = enqueue,
     .destroy = destroy,
 };
@@ -127,6 +136,7 @@ const bench_op bench_attention_decode = {
     .quick = SIZES "seq=512 queries=1 heads=4 kv-heads=2 head-dim=32 window=0,128",
     .tiny = SIZES "seq=16 queries=1 heads=1 kv-heads=0 head-dim=64 window=0",
     .create = create,
+    .plan = plan,
     .enqueue = enqueue,
     .destroy = destroy,
 };

@@ -117,8 +117,8 @@ static void print_ops(char *out, size_t bytes) {
 int bench_options_parse(bench_options *out, int argc, const char **argv) {
     memset(out, 0, sizeof *out);
     char *seconds = NULL, *repeat = NULL, *tensor = NULL, closing[2048];
-    int quick = 0, verbose = 0;
-    enum { FIXED = 9 };
+    int quick = 0, costs = 0, verbose = 0;
+    enum { FIXED = 10 };
     struct poptOption options[FIXED + N_AXES + 1] = {
         {"op", 'o', POPT_ARG_STRING, &out->ops, 0, "operations (default all)", "NAME,..."},
         {"case", 'c', POPT_ARG_STRING, &out->kinds, 0, "cases of attention: causal, window, decode", "NAME,..."},
@@ -129,6 +129,8 @@ int bench_options_parse(bench_options *out, int argc, const char **argv) {
         {"tensor", '\0', POPT_ARG_STRING, &tensor, 0,
          "size of the tensors that bandwidth is measured on, above that of the caches (default 256)", "MIB"},
         {"quick", 'q', POPT_ARG_NONE, &quick, 0, "small sizes and few samples: whether all of it runs", NULL},
+        {"costs", '\0', POPT_ARG_NONE, &costs, 0,
+         "also what operations cost besides their work: plans with cold and warm caches, first calls, launches", NULL},
         {"json", 'j', POPT_ARG_STRING, &out->json, 0, "write the figures as JSON", "FILE"},
         {"verbose", 'v', POPT_ARG_NONE, &verbose, 0, "what the library logs", NULL},
     };
@@ -143,6 +145,7 @@ int bench_options_parse(bench_options *out, int argc, const char **argv) {
     if (!status) {
         const char *extra = poptGetArg(parsed);
         out->quick = quick != 0;
+        out->costs = costs != 0;
         out->verbose = verbose != 0;
         out->command_line = cli_command_line(argc, argv);
         if (extra) cli_fail("bench: unexpected argument '%s'", extra);

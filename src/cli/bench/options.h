@@ -11,7 +11,7 @@ typedef struct bench_options {
     char *device, *json;
     timing_limits limits;
     size_t tensor_bytes;
-    bool quick, verbose;
+    bool quick, costs, verbose;
     char *command_line;
     bench_cases cases;
 } bench_options;

@@ -85,8 +85,30 @@ void bench_print_roofs(const bench_report *report) {
             printf("%-7s best %.1f %s, %.1f by the medians (%s)\n", roof_name((roof_kind)kind), best * 1e-9,
                    roof_unit((roof_kind)kind), median_sum / (double)n * 1e-9, variant);
     }
-    printf("Rates are by the median. \"of\": the median against the fastest sample of the bound; \"best\": the fastest\n"
-           "against the fastest. GFLOP/s count visible pairs alone, GB/s the bytes that must move.\n");
+    printf("Rates are by the median. \"of\": the median against the fastest sample of the bound; \"best\": the\n"
+           "fastest against the fastest. GFLOP/s count visible pairs alone, GB/s the bytes that must move.\n");
+}
+
+void bench_print_costs(const bench_report *report) {
+    if (!report->n_costs) return;
+    printf("\n%-20s %10s %10s %10s %10s %10s %10s %10s %10s\n", "costs", "plan,cold", "call 1", "plan,warm", "call 1",
+           "call n", "queued", "above none", "enqueue");
+    for (size_t i = 0; i < report->n_costs; i++) {
+        const bench_costs *c = &report->costs[i];
+        const double seconds[] = {c->plan_cold, c->first_cold, c->plan_warm, c->first_warm,
+                                  c->call,      c->queued,     c->queued - c->queued_empty, c->enqueue};
+        char name[64];
+        snprintf(name, sizeof name, "%s%s%s", c->op->op, c->op->kind ? " " : "", c->op->kind ? c->op->kind : "");
+        printf("%-20s", name);
+        for (size_t j = 0; j < sizeof seconds / sizeof *seconds; j++) {
+            char text[32] = "-";
+            if (c->op->plan || (j != 0 && j != 2)) seconds_text(seconds[j], text, sizeof text);
+            printf(" %10s", text);
+        }
+        putchar('\n');
+    }
+    printf("Smallest sizes. Cold: no kernel cached on disk, warm: by an earlier process. Queued: a call among many\n"
+           "behind each other; above none: that less an empty kernel's; enqueue: until a call returns.\n");
 }
 
 /* ---- JSON -------------------------------------------------------------------------------------------------------- */
@@ -133,15 +155,25 @@ static json_t *result_json(const bench_result *result) {
                      bench_share(result), "share_best", bench_share_best(result), "rooflines", roofs_json(result));
 }
 
+static json_t *costs_json(const bench_costs *c) {
+    return json_pack("{s:s, s:s?, s:o, s:f, s:o, s:f, s:f, s:f, s:f, s:f, s:f}", "op", c->op->op, "case", c->op->kind,
+                     "plan_cold", c->op->plan ? json_real(c->plan_cold) : json_null(), "first_cold", c->first_cold,
+                     "plan_warm", c->op->plan ? json_real(c->plan_warm) : json_null(), "first_warm", c->first_warm,
+                     "call", c->call, "queued", c->queued, "queued_empty", c->queued_empty, "enqueue", c->enqueue,
+                     "enqueue_empty", c->enqueue_empty);
+}
+
 bool bench_write_json(const void *user, FILE *file) {
     const bench_report *report = user;
-    json_t *results = json_array();
+    json_t *results = json_array(), *costs = json_array();
+    for (size_t i = 0; i < report->n_costs; i++)
+        json_array_append_new(costs, costs_json(&report->costs[i]));
     for (size_t i = 0; i < report->n_results; i++)
         json_array_append_new(results, result_json(&report->results[i]));
-    json_t *root = json_pack("{s:i, s:s, s:s, s:o, s:b, s:I, s:f, s:o}", "schema", 1, "rosace", rosace_version(),
+    json_t *root = json_pack("{s:i, s:s, s:s, s:o, s:b, s:I, s:f, s:o, s:o}", "schema", 1, "rosace", rosace_version(),
                              "command", report->command, "device", device_json(report->device), "quick", report->quick,
                              "tensor_bytes", (json_int_t)report->tensor_bytes, "seconds_per_case", report->seconds,
-                             "results", results);
+                             "results", results, "costs", costs);
     const bool ok =
         root && !json_dumpf(root, file, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) && fputc('\n', file) != EOF;
     json_decref(root);

@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "op.h"
+#include "costs.h"
 
 typedef struct bench_roof {
     bool measured;
@@ -30,6 +30,8 @@ typedef struct bench_report {
     double seconds;      /* per case */
     const bench_result *results;
     size_t n_results;
+    const bench_costs *costs;
+    size_t n_costs;
 } bench_report;
 
 /* Units per second by the fastest sample: what a roofline is taken to be. */
@@ -44,6 +46,8 @@ double bench_share_best(const bench_result *result);
 void bench_print_row(const bench_result *result, const bench_result *previous);
 /* A line per roofline over all rows. */
 void bench_print_roofs(const bench_report *report);
+/* What operations cost besides their work, if that was measured. */
+void bench_print_costs(const bench_report *report);
 /* A writer for output_save; user is a bench_report. */
 bool bench_write_json(const void *user, FILE *file);
 
