@@ -76,12 +76,12 @@
 /* What a vector of queries sees: key < head_end, or band_begin <= key < band_end. */
 typedef struct vector_bounds {
     INTV head_end, band_begin, band_end;
-    INTV place; /* i */
+    int place; /* i of the first */
 } vector_bounds;
 
 static void load_bounds(const rsc_mask_args *mask, uint row, uint last, vector_bounds *bounds)
 {
-    int head_end[VEC], band_begin[VEC], band_end[VEC], place[VEC];
+    int head_end[VEC], band_begin[VEC], band_end[VEC];
     for (uint j = 0; j < VEC; j++) {
         const long i = (long)min(row + j, last) + mask->q_offset;
         long begin, head, band, end;
@@ -89,12 +89,11 @@ static void load_bounds(const rsc_mask_args *mask, uint row, uint last, vector_b
         head_end[j] = (int)head;
         band_begin[j] = (int)min(band, mask->seq_k);
         band_end[j] = (int)min(end, mask->seq_k);
-        place[j] = (int)i;
     }
     bounds->head_end = vloadv(0, head_end);
     bounds->band_begin = vloadv(0, band_begin);
     bounds->band_end = vloadv(0, band_end);
-    bounds->place = vloadv(0, place);
+    bounds->place = (int)((long)min(row, last) + mask->q_offset);
 }
 
 /* VEC elements from d on, 0 where HEAD_DIM ends (VEC 16 only: HEAD_DIM is a multiple of 8). */
@@ -137,7 +136,7 @@ typedef struct query_tile {
     mask_intervals visit;
     uint row, head;
 #if POSITION_BIAS
-    float param;
+    position_param_type param;
 #endif
 } query_tile;
 
@@ -214,8 +213,8 @@ static void score_keys(const query_tile *t, const float *keys, int first, int co
         for (int i = 0; i < KEYS; i++)
             FOR_VECS
             {
-                const FLOATV distance = convert_floatv(t->bounds[u].place - (key + i));
-                a[i][u] = FMA(position_bias(t->param, distance), (FLOATV)(args->bias_scale), a[i][u]);
+                const int distance = t->bounds[u].place - (key + i);
+                a[i][u] = FMA(position_bias_up(t->param, distance), (FLOATV)(args->bias_scale), a[i][u]);
             }
 #endif
 #if SOFTCAP

@@ -122,7 +122,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
 #endif
 #if POSITION_BIAS
     const float bias_scale = args.bias_scale;
-    const float param = position_param(bias_params + args.bias_offset, head);
+    const position_param_type param = position_param(bias_params + args.bias_offset, head);
 #endif
 
     load_tile(&query_tile[0][0], HEAD_DIM + 1, q, args.q.seq_stride, row_first, row_last, 0, TILE_Q, HEAD_DIM, item);
@@ -181,7 +181,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
                     const int key = first + x + j * ACROSS;
                     float t = score[i][j] * scale[i];
 #if POSITION_BIAS
-                    t = mad(position_bias(param, (float)(place[i] - key)), bias_scale, t);
+                    t = mad(position_bias(param, place[i] - key), bias_scale, t);
 #endif
 #if SOFTCAP
                     t = cap_scale * tanh(t);

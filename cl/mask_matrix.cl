@@ -22,14 +22,14 @@ __kernel void mask_matrix(__global STORE *out, __global const float *params, con
     mask_row(&mask, i, &head_begin, &head_end, &band_begin, &band_end);
     out += offset + m * seq_stride + h * head_stride;
 #ifdef POSITION_BIAS
-    const float param = position_param(params + params_offset, h);
+    const position_param_type param = position_param(params + params_offset, h);
 #endif
     const long n_end = min(n_first + CHUNK, (long)mask.seq_k);
     for (long n = n_first; n < n_end; n++) {
         const bool visible = n < head_end || (n >= band_begin && n < band_end);
         float x = 0.0f;
 #ifdef POSITION_BIAS
-        x = position_bias(param, (float)(i - n));
+        x = position_bias(param, (int)(i - n));
 #endif
         store1(visible ? x : -INFINITY, out, n);
     }

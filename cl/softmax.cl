@@ -10,8 +10,8 @@
  * GROUP = 1 with wide vectors, others a group with narrow ones; then sums are reduced through local memory.
  * Global size: (rows * GROUP, matrices).
  *
- * What is added to a score is chosen by defines, each an addition to score() alone; the next system goes there too:
- *   BIAS_ALIBI   slopes
+ * What is added to a score is chosen by pieces and defines, each an addition to score() alone; the next system goes there too:
+ *   a piece before this one (position/alibi.clh)
  *   SHAW         gathers q * key_table^T by clipped distance, and leaves sums of p by clipped distance for the value table
  *   REROPE       keys at distance rerope_window and beyond take the score from `far`
  *   LOGN         scale grows with the query's position
@@ -23,11 +23,10 @@
 #include "lib/mask.clh"
 #include "lib/reduce.clh"
 #include "lib/vector.clh"
-#include "position/alibi.clh"
 #include "shared/softmax_args.h"
 
-#ifndef BIAS_ALIBI
-#define BIAS_ALIBI 0
+#ifndef POSITION_BIAS
+#define POSITION_BIAS 0
 #endif
 #ifndef SHAW
 #define SHAW 0
@@ -42,14 +41,6 @@
 #define SOFTCAP 0
 #endif
 
-#if VEC == 16
-#define IOTA ((float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
-#elif VEC == 8
-#define IOTA ((float8)(0, 1, 2, 3, 4, 5, 6, 7))
-#else
-#define IOTA ((float4)(0, 1, 2, 3))
-#endif
-
 /* What is the same for all keys of a row. */
 typedef struct row_state {
     __global const STORE *scores;
@@ -57,7 +48,9 @@ typedef struct row_state {
     __global const float *shaw; /* q * key_table^T of this row, or NULL */
     long i;                     /* the query's place among the keys */
     float scale;                /* with log-n */
-    float slope;
+#if POSITION_BIAS
+    position_param_type param;
+#endif
 } row_state;
 
 /* Elements of a vector as far as they are there; the rest is `fill`. */
@@ -102,8 +95,8 @@ static FLOATV score(const row_state *row, const rsc_softmax_kernel_args *args, l
         x += args->scale * vloadv(0, t);
     }
 #endif
-#if BIAS_ALIBI
-    x += bias_alibi(row->slope, (float)(row->i - n) - IOTA);
+#if POSITION_BIAS
+    x += position_bias_down(row->param, (int)(row->i - n));
 #endif
 #if SOFTCAP
     x = args->softcap * tanh(x / args->softcap);
@@ -144,7 +137,7 @@ static void zero_columns(__global STORE *p, long begin, long end, uint lane)
              n < end[part]; n += GROUP * VEC, column = n + shift[part], count = min(end[part] - n, (long)VEC))
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
-masked_softmax(__global const STORE *scores, __global STORE *probs, __global const STORE *far, __global const float *slopes,
+masked_softmax(__global const STORE *scores, __global STORE *probs, __global const STORE *far, __global const float *bias_params,
                __global const float *shaw, __global float *histogram, __global const int *ids, __global float *lse,
                const rsc_softmax_kernel_args args)
 {
@@ -162,14 +155,13 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
     row.far = far;
     row.shaw = shaw;
     row.scale = args.scale;
-    row.slope = 0.0f;
     probs += args.probs.offset + local_b * args.probs.batch_stride + local_h * args.probs.head_stride +
              r * args.probs.row_stride;
 #if REROPE
     row.far = far + args.far_offset + at;
 #endif
-#if BIAS_ALIBI
-    row.slope = slopes[args.slopes_offset + h];
+#if POSITION_BIAS
+    row.param = position_param(bias_params + args.params_offset, h);
 #endif
 #if SHAW
     const ulong shaw_row = ((ulong)z * args.rows + r) * (2 * (uint)args.max_distance + 1);

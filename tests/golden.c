@@ -128,7 +128,11 @@ rosace_attention_desc golden_attention_desc(const golden_case *c)
     desc.mask.window_right = (int64_t)golden_number(c, "window_right", -1);
     desc.scale = (float)golden_number(c, "scale", 0);
     desc.softcap = (float)golden_number(c, "softcap", 0);
-    desc.bias = golden_number(c, "alibi", 0) != 0 ? ROSACE_BIAS_ALIBI : ROSACE_BIAS_NONE;
+    desc.bias = golden_number(c, "alibi", 0) != 0 ? ROSACE_BIAS_ALIBI : (rosace_bias_kind)golden_number(c, "bias", 0);
+    desc.bias_max_distance = (int64_t)golden_number(c, "bias_max_distance", 0);
+    desc.bias_buckets = (int64_t)golden_number(c, "bias_buckets", 0);
+    desc.bias_width = (int64_t)golden_number(c, "bias_width", 0);
+    desc.bias_causal = golden_number(c, "bias_causal", 0) != 0;
     return desc;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bias_params.h"
 #include "harness.h"
 #include "src/ops/attention.h"
 #include "src/reference/reference.h"
@@ -54,12 +55,12 @@ static void name_case(const char *variant, const attention_case *c)
 {
     const rosace_mask *m = &c->desc.mask;
     harness_case("%s %s batch %zu seq %zu:%zu offset %lld heads %zu:%zu head_dim %zu causal %d window %lld:%lld sinks %lld "
-                 "prefix %lld chunk %lld back %lld%s softcap %g logn %lld rerope %lld rope %zu layouts %s %s %s positions %lld",
+                 "prefix %lld chunk %lld back %lld %s softcap %g logn %lld rerope %lld rope %zu layouts %s %s %s positions %lld",
                  variant, c->desc.dtype == ROSACE_F16 ? "f16" : "f32", c->batch, c->seq_q, c->seq_k,
                  c->q_offset == ROSACE_ALIGN_BOTTOM_RIGHT ? -1LL : (long long)c->q_offset, c->desc.n_heads,
                  c->desc.n_kv_heads, c->desc.head_dim, m->causal, (long long)m->window_left, (long long)m->window_right,
                  (long long)m->sinks, (long long)m->prefix, (long long)m->chunk, (long long)m->chunk_back,
-                 c->desc.bias == ROSACE_BIAS_ALIBI ? " alibi" : c->desc.bias == ROSACE_BIAS_SHAW ? " shaw" : "", (double)c->desc.softcap,
+                 bias_name(c->desc.bias), (double)c->desc.softcap,
                  (long long)c->desc.logn_train_len, (long long)c->desc.rerope_window, c->rope.head_dim, harness_layout_name(c->q_layout),
                  harness_layout_name(c->kv_layout), harness_layout_name(c->out_layout), (long long)c->first_position);
 }
@@ -67,10 +68,10 @@ static void name_case(const char *variant, const attention_case *c)
 /* What a score may be off bounds what a weight is off, relatively, and so a result, which is a mean of values below 1. A
  * score is a sum of head_dim products below 1 (rounding errors add up like a random walk) times the scale, and a bias;
  * 16 more roundings for exponential, sums and rescaling. */
-static harness_tolerance tolerance_for(const attention_case *c, double largest_scale, double largest_bias)
+static harness_tolerance tolerance_for(const attention_case *c, double largest_scale, double bias_off)
 {
     const double unit = ldexp(1.0, -24), dim = (double)c->desc.head_dim;
-    double score = unit * (largest_scale * dim * sqrt(dim) + 2.0 * largest_bias);
+    double score = unit * largest_scale * dim * sqrt(dim) + bias_off;
     if (c->desc.softcap > 0.0f) score += 8.0 * unit * (double)c->desc.softcap;
     if (c->rope.head_dim) /* both operands rotated, and kept in the data type */
         score += largest_scale * sqrt(dim) * (c->desc.dtype == ROSACE_F16 ? 4.0 * ldexp(1.0, -11) : 2e-6);
@@ -106,17 +107,10 @@ static void run(const char *variant, const attention_case *c, bool check, attent
         args.lse = lse.mem;
         args.lse_offset = lse.offset;
     }
-    double *slopes = NULL, largest_slope = 0.0;
-    if (desc.bias == ROSACE_BIAS_ALIBI) {
-        slopes = harness_zeros(desc.n_heads);
-        for (size_t h = 0; h < desc.n_heads; h++) {
-            slopes[h] = (double)(float)ref_alibi_slope(desc.n_heads, h);
-            largest_slope = fmax(largest_slope, slopes[h]);
-        }
-        const rosace_tensor t = harness_flat(ROSACE_F32, desc.n_heads, slopes);
-        args.bias_params = t.mem;
-        args.bias_params_offset = t.offset;
-    }
+    ref_bias bias = {desc.bias, desc.n_heads, desc.bias_max_distance, desc.bias_buckets, desc.bias_width, desc.bias_causal, NULL};
+    const rosace_tensor params = bias_params(&bias);
+    args.bias_params = params.mem;
+    args.bias_params_offset = params.offset;
     double *shaw_key = NULL, *shaw_value = NULL;
     if (desc.bias == ROSACE_BIAS_SHAW) {
         const size_t count = (size_t)(2 * desc.bias_max_distance + 1) * desc.head_dim;
@@ -158,7 +152,7 @@ static void run(const char *variant, const attention_case *c, bool check, attent
     const double scale = desc.scale > 0.0f ? (double)desc.scale : 1.0 / sqrt((double)desc.head_dim);
     if (desc.scale == 0.0f) desc.scale = (float)scale;
     const ref_attention_args reference = {.batch = c->batch, .seq_q = c->seq_q, .seq_k = c->seq_k, .q_offset = q_offset,
-                                          .q = q, .k = k, .v = v, .slopes = slopes, .shaw_key = shaw_key,
+                                          .q = q, .k = k, .v = v, .bias_params = bias.params, .shaw_key = shaw_key,
                                           .shaw_value = shaw_value, .q_positions = q_positions,
                                           .k_positions = k_positions, .out = out, .lse = expected_lse};
     ref_attention(&desc, &reference);
@@ -166,7 +160,8 @@ static void run(const char *variant, const attention_case *c, bool check, attent
     if (desc.logn_train_len)
         logn = fmax(1.0, log((double)(c->seq_k + c->seq_q + 1 + (size_t)(c->first_position > 0 ? c->first_position : 0))) /
                              log((double)desc.logn_train_len));
-    harness_tolerance tolerance = tolerance_for(c, scale * logn, largest_slope * (double)(c->seq_k + c->seq_q + llabs(q_offset)));
+    harness_tolerance tolerance = tolerance_for(
+        c, scale * logn, bias_error(&bias, q_offset - (int64_t)c->seq_k + 1, q_offset + (int64_t)c->seq_q - 1));
     /* As many products again in a score, values of up to 2. */
     if (desc.bias == ROSACE_BIAS_SHAW) tolerance.absolute *= 4.0;
     size_t zeros = 0;
@@ -302,6 +297,47 @@ START_TEST(features)
     with = c;
     with.lse = false;
     on_every_row_in_turn(with, 0);
+}
+END_TEST
+
+/* Every kind by every row: what is read from a table is one program for them all. */
+START_TEST(biases)
+{
+    for (int kind = 1; kind < BIAS_KINDS; kind++) {
+        attention_case c = plain(4, 2, 32, shorter(70), shorter(90));
+        c.batch = harness_small() ? 1 : 2;
+        c.desc.bias = bias_kinds[kind];
+        c.desc.bias_buckets = 8;
+        c.desc.bias_max_distance = 20;
+        c.desc.bias_width = 26;
+        on_every_row_in_turn(c, 0);
+        c.desc.mask.causal = c.desc.bias_causal = true;
+        c.desc.mask.window_left = 23;
+        c.desc.mask.sinks = 3;
+        c.kv_layout = HARNESS_GAPS;
+        on_every_row_in_turn(c, 0);
+        if (harness_small()) continue;
+        c.desc.mask.sinks = 0;
+        c.q_offset = 60; /* not all of what is visible by the mask is there */
+        on_every_row_in_turn(c, 0);
+        c.q_offset = 2000; /* nothing is */
+        on_every_row_in_turn(c, 0);
+        c.desc.mask = (rosace_mask){.window_left = 1 << 29, .window_right = -1, .chunk = 30, .chunk_back = 1};
+        c.q_offset = ROSACE_ALIGN_BOTTOM_RIGHT;
+        on_every_row_in_turn(c, 0);
+        c.desc.mask = (rosace_mask){.causal = true, .window_left = 10, .window_right = -1, .prefix = 40};
+        on_every_row_in_turn(c, 0);
+        c.desc.mask = (rosace_mask){.window_left = -1, .window_right = -1};
+        c.q_offset = 1000000; /* far: exact all the same, but for a power, which is so large there that fp32 has no digits left */
+        if (c.desc.bias != ROSACE_BIAS_KERPLE_POWER) on_every_row_in_turn(c, 0);
+    }
+    attention_case c = plain(2, 1, 32, shorter(45), shorter(45));
+    c.desc.bias = ROSACE_BIAS_T5;
+    c.desc.bias_buckets = 32;
+    c.desc.bias_max_distance = 128;
+    c.rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT; /* behind rotated copies in the workspace */
+    c.rope.head_dim = 32;
+    on_every_row_in_turn(c, 1);
 }
 END_TEST
 
@@ -525,13 +561,17 @@ START_TEST(workspace_never_falls)
 {
     static const size_t sizes[] = {1, 2, 7, 60, 128, 239, 240, 241, 1000, 3900, 4100, 4400, 4800, 8191, 9000, 17000, 40000};
     enum { N = sizeof sizes / sizeof sizes[0] };
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 8; i++) {
         attention_case c = plain(6, 2, 32, 1, 1);
         c.desc.path = ROSACE_PATH_GEMM;
         c.desc.dtype = i % 2 ? ROSACE_F16 : ROSACE_F32;
         if (i > 1) {
             c.desc.bias = ROSACE_BIAS_SHAW;
             c.desc.bias_max_distance = 50;
+        }
+        if (i > 5) {
+            c.desc.bias = i == 6 ? ROSACE_BIAS_TABLE : ROSACE_BIAS_KERPLE_LOG;
+            c.desc.path = i == 6 ? ROSACE_PATH_GEMM : ROSACE_PATH_FUSED;
         }
         if (i > 3) {
             c.desc.mask.causal = true;
@@ -588,5 +628,5 @@ START_TEST(rerope)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("attention", lengths_around_tiles, head_dims, layouts, masks, features, rotation_on_load,
+HARNESS_DEVICE_SUITE("attention", lengths_around_tiles, head_dims, layouts, masks, features, biases, rotation_on_load,
                      clipped_relative, products_on_clblast, workspace_never_falls, rerope, random_cases, same_bits_twice, positions_shift_together)

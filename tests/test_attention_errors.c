@@ -33,6 +33,15 @@ static rosace_attention_args good_args(rosace_tensor *lse)
     return args;
 }
 
+/* A buffer that holds just so many floats; the caller's to release. */
+static cl_mem exact_buffer(size_t count)
+{
+    cl_int code = CL_SUCCESS;
+    const cl_mem mem = clCreateBuffer(rosace_context_cl(harness_context()), CL_MEM_READ_ONLY, count * sizeof(cl_float), NULL, &code);
+    ck_assert_int_eq(code, CL_SUCCESS);
+    return mem;
+}
+
 START_TEST(descriptors)
 {
     rosace_context *context = harness_context();
@@ -70,6 +79,18 @@ START_TEST(descriptors)
     WRONG(desc.bias = (rosace_bias_kind)17, "bias = 17");
     WRONG(desc.bias = ROSACE_BIAS_SHAW, "bias_max_distance = 0");
     WRONG(desc.bias = ROSACE_BIAS_SHAW; desc.bias_max_distance = 1025, "bias_max_distance = 1025");
+    WRONG(desc.bias = ROSACE_BIAS_SANDWICH, "bias_width = 0");
+    WRONG(desc.bias = ROSACE_BIAS_SANDWICH; desc.bias_width = 33, "bias_width = 33");
+    WRONG(desc.bias = ROSACE_BIAS_SANDWICH; desc.bias_width = 5000, "bias_width = 5000");
+    WRONG(desc.bias = ROSACE_BIAS_T5; desc.bias_max_distance = 128, "bias_buckets = 0");
+    WRONG(desc.bias = ROSACE_BIAS_T5; desc.bias_max_distance = 128; desc.bias_buckets = 31, "bias_buckets = 31");
+    WRONG(desc.bias = ROSACE_BIAS_T5; desc.bias_max_distance = 128; desc.bias_buckets = 2, "bias_buckets = 2");
+    WRONG(desc.bias = ROSACE_BIAS_T5; desc.bias_causal = true; desc.bias_max_distance = 128; desc.bias_buckets = 1, "bias_buckets = 1");
+    WRONG(desc.bias = ROSACE_BIAS_T5; desc.bias_max_distance = 8; desc.bias_buckets = 32, "bias_max_distance = 8: must be 9 to");
+    WRONG(desc.bias = ROSACE_BIAS_T5; desc.bias_causal = true; desc.bias_max_distance = 9; desc.bias_buckets = 32,
+          "bias_max_distance = 9: must be 17 to");
+    WRONG(desc.bias = ROSACE_BIAS_TABLE, "bias_max_distance = 0");
+    WRONG(desc.bias = ROSACE_BIAS_TABLE; desc.bias_max_distance = ((int64_t)1 << 20) + 1, "bias_max_distance = 1048577");
     WRONG(desc.scale = INFINITY, "scale");
     WRONG(desc.softcap = -1.0f, "softcap = -1");
     WRONG(desc.softcap = NAN, "softcap");
@@ -218,6 +239,53 @@ START_TEST(tables_of_clipped_positions)
 }
 END_TEST
 
+/* A buffer of parameters that is missing, one too short, and one that is written. */
+START_TEST(parameters_of_biases)
+{
+    static const struct {
+        rosace_bias_kind kind;
+        size_t count;
+        const char *text;
+    } cases[] = {
+        {ROSACE_BIAS_KERPLE_LOG, 2 * HEADS, "ROSACE_BIAS_KERPLE_LOG needs 8 floats"},
+        {ROSACE_BIAS_KERPLE_POWER, 2 * HEADS, "ROSACE_BIAS_KERPLE_POWER needs 8 floats"},
+        {ROSACE_BIAS_SANDWICH, HEADS, "ROSACE_BIAS_SANDWICH needs 4 floats"},
+        {ROSACE_BIAS_T5, 6 * HEADS, "ROSACE_BIAS_T5 needs 24 floats"},
+        {ROSACE_BIAS_TABLE, 7 * HEADS, "ROSACE_BIAS_TABLE needs 28 floats"},
+    };
+    rosace_tensor lse;
+    const rosace_attention_args good = good_args(&lse);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        rosace_attention_desc desc = good_desc();
+        desc.path = i % 2 ? ROSACE_PATH_GEMM : ROSACE_PATH_FUSED;
+        desc.bias = cases[i].kind;
+        desc.bias_buckets = 6;
+        desc.bias_width = 4;
+        desc.bias_max_distance = 3;
+        harness_case("%s", cases[i].text);
+        rosace_attention_args args = good;
+        harness_refused(rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, event), event, &good.out,
+                        ROSACE_INVALID_ARGUMENT, cases[i].text);
+        const cl_mem exact = exact_buffer(cases[i].count);
+        args.bias_params = exact;
+        args.bias_params_offset = 1;
+        harness_refused(rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, event), event, &good.out,
+                        ROSACE_INVALID_ARGUMENT, "bias_params");
+        args.bias_params = good.out.mem;
+        args.bias_params_offset = 0;
+        harness_refused(rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, event), event, &good.out,
+                        ROSACE_INVALID_ARGUMENT, "out");
+        rosace_attention_plan *plan = NULL;
+        harness_ok(rosace_attention_plan_create(harness_context(), &desc, &plan));
+        args.bias_params = exact;
+        harness_refused(rosace_attention_enqueue(plan, harness_queue(), &args, 0, NULL, event), event, &good.out,
+                        ROSACE_INVALID_ARGUMENT, "workspace");
+        rosace_attention_plan_destroy(&plan);
+        clReleaseMemObject(exact);
+    }
+}
+END_TEST
+
 /* What the environment asks for is checked like an argument. */
 START_TEST(environment)
 {
@@ -250,4 +318,4 @@ START_TEST(slopes)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("attention_errors", descriptors, calls, tables_of_clipped_positions, environment, slopes)
+HARNESS_DEVICE_SUITE("attention_errors", descriptors, calls, tables_of_clipped_positions, parameters_of_biases, environment, slopes)

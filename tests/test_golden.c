@@ -83,6 +83,7 @@ START_TEST(attention_as_in_torch)
         rosace_attention_desc desc = golden_attention_desc(c);
         size_t seq_q = (size_t)golden_number(c, "seq_q", 0), seq_k = (size_t)golden_number(c, "seq_k", 0);
         size_t count = seq_q * desc.n_heads * desc.head_dim, keys = seq_k * desc.n_kv_heads * desc.head_dim;
+        const golden_array *params = golden_find(c, "bias_params");
         double *slopes = harness_zeros(desc.n_heads), *lse = harness_zeros(desc.n_heads * seq_q);
         for (size_t h = 0; h < desc.n_heads; h++)
             slopes[h] = ref_alibi_slope(desc.n_heads, h);
@@ -93,7 +94,7 @@ START_TEST(attention_as_in_torch)
                                    .q = golden_values(c, "q", count),
                                    .k = golden_values(c, "k", keys),
                                    .v = golden_values(c, "v", keys),
-                                   .slopes = slopes,
+                                   .bias_params = params ? params->values : slopes,
                                    .out = harness_zeros(count),
                                    .lse = lse};
         ref_attention(&desc, &args);
@@ -106,7 +107,31 @@ START_TEST(attention_as_in_torch)
                                  golden_values(c, "lse", desc.n_heads * seq_q), tolerance);
         cases++;
     }
-    ck_assert_int_eq(cases, 13);
+    ck_assert_int_eq(cases, 19);
+}
+END_TEST
+
+START_TEST(t5_buckets_as_in_transformers)
+{
+    int cases = 0;
+    for (const golden_case *c = golden_read("t5.txt"); c; c = c->next, cases++) {
+        harness_case("%s", c->name);
+        const int64_t last = (int64_t)golden_number(c, "last", 0);
+        const double *expected = golden_values(c, "bucket", (size_t)(2 * last + 1));
+        ref_bias bias = {.kind = ROSACE_BIAS_T5,
+                         .heads = 1,
+                         .max_distance = (int64_t)golden_number(c, "max_distance", 0),
+                         .buckets = (int64_t)golden_number(c, "buckets", 0),
+                         .causal = golden_number(c, "causal", 0) != 0};
+        double *numbers = harness_zeros((size_t)bias.buckets);
+        for (int64_t i = 0; i < bias.buckets; i++)
+            numbers[i] = (double)i;
+        bias.params = numbers;
+        for (int64_t d = last; d >= -last; d--)
+            ck_assert_msg(ref_bias_at(&bias, 0, d) == expected[last - d], "%s: distance %d: bucket %g, not %g", c->name, (int)d,
+                          ref_bias_at(&bias, 0, d), expected[last - d]);
+    }
+    ck_assert_int_eq(cases, 8);
 }
 END_TEST
 
@@ -167,4 +192,4 @@ START_TEST(layers_as_in_torch)
 END_TEST
 
 HARNESS_HOST_SUITE("golden", rope_as_in_transformers, masks_as_in_transformers, attention_as_in_torch,
-                   alibi_slopes_as_in_mpt_and_bloom, layers_as_in_torch)
+                   t5_buckets_as_in_transformers, alibi_slopes_as_in_mpt_and_bloom, layers_as_in_torch)

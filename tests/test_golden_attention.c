@@ -58,6 +58,13 @@ static void attention_on_path(const golden_case *c, rosace_dtype dtype, rosace_a
         args.bias_params_offset = t.offset;
     }
 
+    const golden_array *params = golden_find(c, "bias_params");
+    if (params) {
+        rosace_tensor t = harness_flat(ROSACE_F32, params->count, params->values);
+        args.bias_params = t.mem;
+        args.bias_params_offset = t.offset;
+    }
+
     rosace_status status = rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, NULL);
     if (status == ROSACE_UNSUPPORTED && path == ROSACE_PATH_FUSED)
         return; /* the fused path may refuse a shape; the other may not */
@@ -85,6 +92,30 @@ START_TEST(attention_as_in_torch)
         for (int d = 0; d < 2; d++)
             for (rosace_attention_path path = ROSACE_PATH_GEMM; path <= ROSACE_PATH_FUSED; path++)
                 attention_on_path(c, dtypes[d], path, layout++ % HARNESS_LAYOUTS);
+    }
+}
+END_TEST
+
+START_TEST(t5_buckets_as_in_transformers)
+{
+    for (const golden_case *c = golden_read("t5.txt"); c; c = c->next) {
+        harness_case("%s", c->name);
+        size_t last = (size_t)golden_number(c, "last", 0), buckets = (size_t)golden_number(c, "buckets", 0);
+        double *numbers = harness_zeros(buckets);
+        for (size_t i = 0; i < buckets; i++)
+            numbers[i] = (double)i;
+        const rosace_tensor params = harness_flat(ROSACE_F32, buckets, numbers);
+        rosace_bias_matrix_args args = ROSACE_BIAS_MATRIX_ARGS_DEFAULT;
+        args.out = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, 1, 1, 2 * last + 1, NULL);
+        args.q_offset = (int64_t)last;
+        args.bias = ROSACE_BIAS_T5;
+        args.bias_buckets = (int64_t)buckets;
+        args.bias_max_distance = (int64_t)golden_number(c, "max_distance", 0);
+        args.bias_causal = golden_number(c, "causal", 0) != 0;
+        args.bias_params = params.mem;
+        args.bias_params_offset = params.offset;
+        harness_ok(rosace_bias_matrix(harness_context(), harness_queue(), &args, 0, NULL, NULL));
+        harness_check("t5 buckets", &args.out, golden_values(c, "bucket", 2 * last + 1), (harness_tolerance){.mostly_zero = true});
     }
 }
 END_TEST
@@ -131,5 +162,5 @@ START_TEST(matmul_as_in_torch)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("golden_attention", attention_as_in_torch, alibi_slopes_as_in_mpt,
+HARNESS_DEVICE_SUITE("golden_attention", attention_as_in_torch, t5_buckets_as_in_transformers, alibi_slopes_as_in_mpt,
                      matmul_as_in_torch)

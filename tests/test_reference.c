@@ -386,7 +386,8 @@ START_TEST(attention_is_softmax_between_two_products)
         slopes[h] = ref_alibi_slope(HEADS, h);
     a.desc.bias = ROSACE_BIAS_ALIBI;
     a.desc.softcap = 2;
-    a.args.slopes = slopes;
+    a.args.bias_params = slopes;
+    const ref_bias bias = {.kind = ROSACE_BIAS_ALIBI, .heads = HEADS, .params = slopes};
     const double *out = result(&a);
 
     for (int b = 0; b < BATCH; b++)
@@ -396,7 +397,7 @@ START_TEST(attention_is_softmax_between_two_products)
                     scores[((b * SEQ_Q + m) * HEADS + h) * SEQ_K + n] =
                         dot(HEAD_DIM, a.args.q + ((b * SEQ_Q + m) * HEADS + h) * HEAD_DIM,
                             a.args.k + ((b * SEQ_K + n) * KV_HEADS + h / 2) * HEAD_DIM);
-    ref_masked_softmax(&a.desc.mask, SEQ_K - SEQ_Q, BATCH, SEQ_Q, HEADS, SEQ_K, 0.25, 2, slopes, scores, lse);
+    ref_masked_softmax(&a.desc.mask, SEQ_K - SEQ_Q, BATCH, SEQ_Q, HEADS, SEQ_K, 0.25, 2, &bias, scores, lse);
     for (int b = 0; b < BATCH; b++)
         for (int m = 0; m < SEQ_Q; m++)
             for (int h = 0; h < HEADS; h++)
@@ -524,7 +525,8 @@ END_TEST
 START_TEST(mask_matrix_is_the_mask_as_numbers)
 {
     double out[2 * 1 * 3];
-    ref_mask_matrix(&causal, 1, 2, 1, 3, (double[]){0.5}, out);
+    const ref_bias bias = {.kind = ROSACE_BIAS_ALIBI, .heads = 1, .params = (double[]){0.5}};
+    ref_mask_matrix(&causal, 1, 2, 1, 3, &bias, out);
     const double expected[] = {-0.5, 0, -(double)INFINITY, -1, -0.5, 0};
     harness_check_values("mask matrix", HARNESS_F64, 6, out, expected, exact);
 }

@@ -5,6 +5,7 @@
 
 #include <rosace/attention.h>
 
+#include "bias_params.h"
 #include "harness.h"
 #include "src/reference/reference.h"
 
@@ -13,7 +14,8 @@ typedef struct softmax_case {
     rosace_mask mask;
     int64_t q_offset;
     float scale, softcap;
-    bool alibi, in_place;
+    rosace_bias_kind bias;
+    bool in_place;
     int layout, out_layout;
     rosace_dtype dtype;
 } softmax_case;
@@ -24,24 +26,19 @@ static softmax_case plain(size_t seq_q, size_t seq_k)
                           .q_offset = ROSACE_ALIGN_BOTTOM_RIGHT, .scale = 3.0f, .in_place = true};
 }
 
-static double *slopes_of(size_t heads, cl_mem *mem, size_t *offset)
+static ref_bias bias_of(rosace_bias_kind kind, size_t heads)
 {
-    double *slopes = harness_zeros(heads);
-    for (size_t h = 0; h < heads; h++) slopes[h] = (double)(float)ref_alibi_slope(heads, h);
-    const rosace_tensor t = harness_flat(ROSACE_F32, heads, slopes);
-    *mem = t.mem;
-    *offset = t.offset;
-    return slopes;
+    return (ref_bias){.kind = kind, .heads = heads, .max_distance = 30, .buckets = 12, .width = 16, .causal = heads % 2};
 }
 
 static void run(const softmax_case *c)
 {
     const rosace_mask *m = &c->mask;
     harness_case("%s batch %zu seq %zu:%zu heads %zu offset %lld causal %d window %lld:%lld sinks %lld prefix %lld chunk "
-                 "%lld:%lld scale %g softcap %g%s%s layouts %s %s",
+                 "%lld:%lld scale %g softcap %g %s%s layouts %s %s",
                  c->dtype == ROSACE_F16 ? "f16" : "f32", c->batch, c->seq_q, c->seq_k, c->heads, (long long)c->q_offset, m->causal,
                  (long long)m->window_left, (long long)m->window_right, (long long)m->sinks, (long long)m->prefix,
-                 (long long)m->chunk, (long long)m->chunk_back, (double)c->scale, (double)c->softcap, c->alibi ? " alibi" : "",
+                 (long long)m->chunk, (long long)m->chunk_back, (double)c->scale, (double)c->softcap, bias_name(c->bias),
                  c->in_place ? " in place" : "", harness_layout_name(c->layout), harness_layout_name(c->out_layout));
     const size_t count = c->batch * c->seq_q * c->heads * c->seq_k;
     double *scores = harness_random(count, c->dtype), *lse = harness_zeros(c->batch * c->heads * c->seq_q);
@@ -56,20 +53,26 @@ static void run(const softmax_case *c)
     const rosace_tensor device_lse = harness_flat(ROSACE_F32, c->batch * c->heads * c->seq_q, NULL);
     args.lse = device_lse.mem;
     args.lse_offset = device_lse.offset;
-    double *slopes = NULL;
-    if (c->alibi) {
-        args.bias = ROSACE_BIAS_ALIBI;
-        slopes = slopes_of(c->heads, &args.bias_params, &args.bias_params_offset);
-    }
+    ref_bias bias = bias_of(c->bias, c->heads);
+    const rosace_tensor params = bias_params(&bias);
+    args.bias = c->bias;
+    args.bias_max_distance = bias.max_distance;
+    args.bias_buckets = bias.buckets;
+    args.bias_width = bias.width;
+    args.bias_causal = bias.causal;
+    args.bias_params = params.mem;
+    args.bias_params_offset = params.offset;
     harness_ok(rosace_masked_softmax(harness_context(), harness_queue(), &args, 0, NULL, NULL));
     const int64_t q_offset = c->q_offset == ROSACE_ALIGN_BOTTOM_RIGHT ? (int64_t)c->seq_k - (int64_t)c->seq_q : c->q_offset;
     ref_masked_softmax(&c->mask, q_offset, c->batch, c->seq_q, c->heads, c->seq_k, (double)c->scale, (double)c->softcap,
-                       slopes, scores, lse);
+                       &bias, scores, lse);
     /* A probability is off by what its score, the largest and the sum are off: a few units of the largest number on the
-     * way, which is the score or the distance times a slope. */
+     * way, which is the score or the bias, and what that is off. */
     const double unit = ldexp(1.0, -24);
-    const double largest = fabs((double)c->scale) + (c->alibi ? (double)(c->seq_k + c->seq_q) + fabs((double)q_offset) : 0.0);
-    const double relative = unit * (12.0 + 6.0 * largest + 12.0 * (double)c->softcap + sqrt((double)c->seq_k));
+    const int64_t first = q_offset - (int64_t)c->seq_k + 1, last = q_offset + (int64_t)c->seq_q - 1;
+    const double largest = fabs((double)c->scale) + bias_largest(&bias, first, last);
+    const double relative = unit * (12.0 + 6.0 * largest + 12.0 * (double)c->softcap + sqrt((double)c->seq_k)) +
+                            2.0 * bias_error(&bias, first, last);
     harness_check("masked_softmax", c->in_place ? &args.scores : &apart, scores,
                   (harness_tolerance){.absolute = unit, .relative = relative, .mostly_zero = true});
     harness_check("masked_softmax_lse", &device_lse, lse,
@@ -117,7 +120,9 @@ START_TEST(masks_and_features)
         }
         if (!harness_random_integer(0, 2)) c.q_offset = harness_random_integer(-60, 200);
         if (!harness_random_integer(0, 2)) c.softcap = 2.0f;
-        c.alibi = !harness_random_integer(0, 2);
+        const int64_t bias = harness_random_integer(0, 2 * BIAS_KINDS - 1);
+        /* Those from a table without softcap, for fewer programs. */
+        if (bias < BIAS_KINDS) c.bias = c.softcap > 0.0f ? ROSACE_BIAS_ALIBI : bias_kinds[bias];
         c.in_place = harness_random_integer(0, 1);
         c.layout = (int)harness_random_integer(0, HARNESS_LAYOUTS - 1);
         c.out_layout = (int)harness_random_integer(0, HARNESS_LAYOUTS - 1);
@@ -139,21 +144,34 @@ START_TEST(matrix)
         mask.sinks = harness_random_integer(0, 1) * 5;
         mask.prefix = harness_random_integer(0, 1) * 7;
         mask.chunk = harness_random_integer(0, 1) * 16;
-        const bool alibi = i % 2;
         const rosace_dtype dtype = i % 3 ? ROSACE_F32 : ROSACE_F16;
-        harness_case("%zu:%zu causal %d window %lld:%lld sinks %lld prefix %lld chunk %lld%s", seq_q, seq_k, mask.causal,
+        ref_bias bias = bias_of(!(i % 2) ? ROSACE_BIAS_NONE : dtype == ROSACE_F16 ? ROSACE_BIAS_ALIBI : bias_kinds[i / 2 % BIAS_KINDS], 3);
+        harness_case("%zu:%zu causal %d window %lld:%lld sinks %lld prefix %lld chunk %lld %s", seq_q, seq_k, mask.causal,
                      (long long)mask.window_left, (long long)mask.window_right, (long long)mask.sinks, (long long)mask.prefix,
-                     (long long)mask.chunk, alibi ? " alibi" : "");
-        cl_mem params = NULL;
-        size_t params_offset = 0;
-        double *slopes = alibi ? slopes_of(3, &params, &params_offset) : NULL;
+                     (long long)mask.chunk, bias_name(bias.kind));
+        const rosace_tensor params = bias_params(&bias);
         const rosace_tensor out = harness_tensor((int)harness_random_integer(0, HARNESS_LAYOUTS - 1), dtype, 1, seq_q, 3, seq_k, NULL);
         double *expected = harness_zeros(seq_q * 3 * seq_k);
-        harness_ok(rosace_mask_matrix(harness_context(), harness_queue(), &mask, ROSACE_ALIGN_BOTTOM_RIGHT,
-                                      alibi ? ROSACE_BIAS_ALIBI : ROSACE_BIAS_NONE, params, params_offset, &out, 0, NULL, NULL));
-        ref_mask_matrix(&mask, (int64_t)seq_k - (int64_t)seq_q, seq_q, 3, seq_k, slopes, expected);
+        if (bias.kind <= ROSACE_BIAS_ALIBI) {
+            harness_ok(rosace_mask_matrix(harness_context(), harness_queue(), &mask, ROSACE_ALIGN_BOTTOM_RIGHT, bias.kind,
+                                          params.mem, params.offset, &out, 0, NULL, NULL));
+        } else {
+            rosace_bias_matrix_args args = ROSACE_BIAS_MATRIX_ARGS_DEFAULT;
+            args.out = out;
+            args.mask = mask;
+            args.bias = bias.kind;
+            args.bias_max_distance = bias.max_distance;
+            args.bias_buckets = bias.buckets;
+            args.bias_width = bias.width;
+            args.bias_causal = bias.causal;
+            args.bias_params = params.mem;
+            args.bias_params_offset = params.offset;
+            harness_ok(rosace_bias_matrix(harness_context(), harness_queue(), &args, 0, NULL, NULL));
+        }
+        ref_mask_matrix(&mask, (int64_t)seq_k - (int64_t)seq_q, seq_q, 3, seq_k, &bias, expected);
+        const double off = bias.kind > ROSACE_BIAS_ALIBI ? bias_error(&bias, -(int64_t)seq_k, (int64_t)seq_k) : 0.0;
         harness_check("mask_matrix", &out, expected,
-                      (harness_tolerance){.relative = 2.0 * ldexp(1.0, -24), .mostly_zero = true});
+                      (harness_tolerance){.absolute = off, .relative = 2.0 * ldexp(1.0, -24), .mostly_zero = true});
     }
 }
 END_TEST
@@ -217,6 +235,9 @@ START_TEST(refusals)
     REFUSED(args.bias = ROSACE_BIAS_SHAW, "bias");
     REFUSED(args.bias = ROSACE_BIAS_ALIBI, "bias_params");
     REFUSED(args.bias = ROSACE_BIAS_ALIBI; args.bias_params = out.mem, "bias_params");
+    REFUSED(args.bias = (rosace_bias_kind)40, "bias = 40");
+    REFUSED(args.bias = ROSACE_BIAS_T5, "bias_buckets = 0");
+    REFUSED(args.bias = ROSACE_BIAS_KERPLE_LOG, "ROSACE_BIAS_KERPLE_LOG needs 4 floats");
     REFUSED(args.lse = out.mem; args.lse_offset = SIZE_MAX / 8, "lse");
     REFUSED(args.lse = out.mem, "lse");
     REFUSED(rosace_tensor shifted = out; shifted.mem = args.scores.mem; shifted.offset = args.scores.offset + 1;
@@ -236,8 +257,19 @@ START_TEST(refusals)
     MATRIX(context, queue, &mask, INT64_MAX, ROSACE_BIAS_NONE, NULL, 0, &out) "q_offset");
     MATRIX(context, queue, &mask, 0, ROSACE_BIAS_ALIBI, NULL, 0, &out) "bias_params");
     MATRIX(context, queue, &mask, 0, ROSACE_BIAS_SHAW, NULL, 0, &out) "bias");
+    MATRIX(context, queue, &mask, 0, ROSACE_BIAS_T5, NULL, 0, &out) "bias");
     MATRIX(context, queue, &mask, 0, ROSACE_BIAS_NONE, NULL, 0, NULL) "out");
     MATRIX(context, queue, &mask, 0, ROSACE_BIAS_NONE, NULL, 0, &batch) "out");
+    rosace_bias_matrix_args whole = ROSACE_BIAS_MATRIX_ARGS_DEFAULT;
+    whole.out = out;
+    harness_refused(rosace_bias_matrix(context, queue, NULL, 0, NULL, event), event, &out, ROSACE_INVALID_ARGUMENT, "args");
+    harness_refused(rosace_bias_matrix(NULL, queue, &whole, 0, NULL, event), event, &out, ROSACE_INVALID_ARGUMENT, "context");
+    whole.bias = ROSACE_BIAS_SANDWICH;
+    harness_refused(rosace_bias_matrix(context, queue, &whole, 0, NULL, event), event, &out, ROSACE_INVALID_ARGUMENT, "bias_width = 0");
+    whole.bias_width = 8;
+    harness_refused(rosace_bias_matrix(context, queue, &whole, 0, NULL, event), event, &out, ROSACE_INVALID_ARGUMENT, "bias_params");
+    whole.struct_size = 4;
+    harness_refused(rosace_bias_matrix(context, queue, &whole, 0, NULL, event), event, &out, ROSACE_INVALID_ARGUMENT, "struct_size");
 }
 END_TEST
 

@@ -17,7 +17,7 @@ typedef struct rsc_softmax_kernel_args {
     rsc_mask_args mask;
     RSC_I64 head_shift, band_shift; /* key n of the head interval is column n + head_shift, of the band n + band_shift */
     RSC_U64 lse_offset;             /* lse is [batch, heads, lse_rows], indexed by m */
-    RSC_U64 slopes_offset;
+    RSC_U64 params_offset;          /* of the position system's parameters */
     RSC_U64 bias_offset, histogram_offset; /* Shaw: [z][r][2*max_distance + 1] packed */
     RSC_U64 far_offset;             /* ReRoPE: scores at constant distance, strides as scores */
     RSC_I64 ids_offset, ids_batch_stride, ids_seq_stride; /* log-n: position = position_first + (ids or m) */

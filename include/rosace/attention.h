@@ -18,14 +18,26 @@
 extern "C" {
 #endif
 
-/* What is added to a score as a function of the distance; i = m + off is the query's place among the keys (mask.h). */
+/* What is added to a score as a function of the distance i - n; i = m + off is the query's place among the keys (mask.h). The
+ * numbers that a model learned, or that its head count gives, are `bias_params` of a call: fp32, packed, read on the device.
+ * All but NONE, ALIBI and SHAW need workspace: fp32 [n_heads] for each distance that a visible pair can have. */
 typedef enum rosace_bias_kind {
     ROSACE_BIAS_NONE = 0,
-    ROSACE_BIAS_ALIBI, /* -slope[h] * |i - n|; params: fp32 [n_heads] (Press et al. 2021) */
-    ROSACE_BIAS_SHAW   /* clipped relative (Shaw et al. 2018): r = clip(i - n, -max_distance, max_distance) + max_distance;
+    ROSACE_BIAS_ALIBI, /* -slope[h] * |i - n|; params: [n_heads] (Press et al. 2021) */
+    ROSACE_BIAS_SHAW,  /* clipped relative (Shaw et al. 2018): r = clip(i - n, -max_distance, max_distance) + max_distance;
                           scale * <q, key_table[r]> on the score (q as given: neither rotated nor log-n scaled),
                           sum_n a_n value_table[r] on the output;
                           tables: fp32 [2*max_distance + 1, head_dim], shared by the heads; either may be absent */
+    ROSACE_BIAS_KERPLE_LOG,   /* -r1[h] * ln(1 + r2[h] * |i - n|), r1, r2 > 0; params: [2, n_heads], r1 first (Chi et al. 2022) */
+    ROSACE_BIAS_KERPLE_POWER, /* -r1[h] * |i - n|^r2[h], r1 > 0, 0 < r2 <= 2; params as before (Chi et al. 2022) */
+    ROSACE_BIAS_SANDWICH,     /* factor[h] * sum_t cos((i - n) * 10000^(-2t/bias_width)), t = 0 .. bias_width/2 - 1, which is the
+                                 product of both sinusoidal embeddings; params: [n_heads], in the paper n_heads / (8 (h + 1)),
+                                 with a width of 128 (Chi et al. 2023) */
+    ROSACE_BIAS_T5,           /* learned, by bucket of the distance: the first half of a side's buckets are one distance each,
+                                 the others grow by equal factors up to bias_max_distance; params: [bias_buckets, n_heads], as
+                                 transformers' relative_attention_bias.weight (Raffel et al. 2020). T5's own scale is 1 */
+    ROSACE_BIAS_TABLE         /* table[h, clip(i - n, -bias_max_distance, bias_max_distance) + bias_max_distance];
+                                 params: [n_heads, 2*bias_max_distance + 1]. -infinity hides */
 } rosace_bias_kind;
 
 typedef enum rosace_attention_path {
@@ -42,7 +54,7 @@ typedef struct rosace_attention_desc {
     rosace_dtype dtype;         /* of q, k, v, out (default ROSACE_F32) */
     rosace_mask mask;           /* (default: everything visible) */
     rosace_bias_kind bias;      /* (default none) */
-    int64_t bias_max_distance;  /* SHAW: 1 to 1024 */
+    int64_t bias_max_distance;  /* SHAW: 1 to 1024; TABLE: 1 to 2^20; T5: more than half of a side's buckets, to 2^20 */
     float scale;                /* (default 0 = 1/sqrt(head_dim)) */
     float softcap;              /* (default 0 = none) */
     const rosace_rope_desc *rope; /* rotate q and k on load; read during plan creation only; head_dim and dtype in it are
@@ -54,6 +66,10 @@ typedef struct rosace_attention_desc {
     rosace_attention_path path; /* (default AUTO) */
     size_t max_batch, max_seq_q, max_seq_k; /* largest call this plan serves. Given, workspace is part of the plan; left 0,
                                    a call that needs workspace must bring its own (default 0) */
+    int64_t bias_buckets;       /* T5: all buckets, 4 to 65536 and even, or 2 to 65536 with bias_causal */
+    int64_t bias_width;         /* SANDWICH: even, 2 to 4096 */
+    bool bias_causal;           /* T5: all buckets are for keys at and before the query (decoders); keys after it count as its
+                                   own place. False: half of them are for keys after it (encoders) */
 } rosace_attention_desc;
 #define ROSACE_ATTENTION_DESC_DEFAULT { .struct_size = sizeof(rosace_attention_desc), .mask = ROSACE_MASK_DEFAULT }
 
@@ -90,7 +106,7 @@ typedef struct rosace_attention_args {
     size_t lse_offset;       /* in elements */
     int64_t q_offset;        /* place of query row 0 among the keys, >= 0 or any when seq_q > seq_k
                                 (default ROSACE_ALIGN_BOTTOM_RIGHT = seq_k - seq_q) */
-    cl_mem bias_params;      /* ALIBI: slopes, fp32 [n_heads] */
+    cl_mem bias_params;      /* what bias_kind says (default NULL: for NONE and SHAW) */
     size_t bias_params_offset;
     cl_mem shaw_key, shaw_value; /* SHAW tables, fp32; either may be NULL */
     size_t shaw_key_offset, shaw_value_offset;
@@ -128,8 +144,8 @@ ROSACE_API rosace_status rosace_alibi_slopes(size_t n_heads, float *slopes);
 /* Softmax over the visible keys of a matrix of scores [batch, seq_q, n_heads, seq_k] (a tensor view whose last axis is
  * the keys), in place or into `probs` (NULL: in place): p = softmax(softcap(scale * s + bias)), hidden keys become 0.
  * Rows without a visible key become 0, lse -infinity. `lse` as in rosace_attention_args, may be NULL. Scores and probs may
- * be fp32 or fp16, both alike; seq_k is any length. bias: NONE or ALIBI with bias_params. A visible score that is NaN makes
- * its row NaN. */
+ * be fp32 or fp16, both alike; seq_k is any length. bias: any but SHAW, with its fields as in rosace_attention_desc. A visible score that is NaN makes
+ * its row NaN. Biases that need workspace get it for the time of the call. */
 typedef struct rosace_softmax_args {
     size_t struct_size;
     rosace_tensor scores;
@@ -143,6 +159,8 @@ typedef struct rosace_softmax_args {
     size_t bias_params_offset;
     cl_mem lse;
     size_t lse_offset;
+    int64_t bias_max_distance, bias_buckets, bias_width; /* as in rosace_attention_desc */
+    bool bias_causal;
 } rosace_softmax_args;
 #define ROSACE_SOFTMAX_ARGS_DEFAULT                                                                                    \
     {                                                                                                                  \
@@ -153,8 +171,28 @@ ROSACE_API rosace_status rosace_masked_softmax(rosace_context *context, cl_comma
                                                const rosace_softmax_args *args, cl_uint num_wait, const cl_event *wait,
                                                cl_event *event);
 
-/* Writes the mask (and an ALiBi bias) as an additive matrix [1, seq_q, n_heads, seq_k]: 0 or the bias where visible,
- * -infinity where hidden. For use with other libraries; rosace itself never needs it. bias: NONE or ALIBI. */
+/* Writes a mask and a bias as an additive matrix [1, seq_q, n_heads, seq_k]: 0 or the bias where visible, -infinity where
+ * hidden. For use with other libraries; rosace itself never needs it. bias: any but SHAW. */
+typedef struct rosace_bias_matrix_args {
+    size_t struct_size;
+    rosace_tensor out;
+    rosace_mask mask;
+    int64_t q_offset;
+    rosace_bias_kind bias;
+    int64_t bias_max_distance, bias_buckets, bias_width; /* as in rosace_attention_desc */
+    bool bias_causal;
+    cl_mem bias_params;
+    size_t bias_params_offset;
+} rosace_bias_matrix_args;
+#define ROSACE_BIAS_MATRIX_ARGS_DEFAULT                                                                                \
+    {                                                                                                                  \
+        .struct_size = sizeof(rosace_bias_matrix_args), .mask = ROSACE_MASK_DEFAULT, .q_offset = ROSACE_ALIGN_BOTTOM_RIGHT \
+    }
+ROSACE_API rosace_status rosace_bias_matrix(rosace_context *context, cl_command_queue queue,
+                                            const rosace_bias_matrix_args *args, cl_uint num_wait, const cl_event *wait,
+                                            cl_event *event);
+
+/* The same for a mask alone or with ALiBi. bias: NONE or ALIBI. */
 ROSACE_API rosace_status rosace_mask_matrix(rosace_context *context, cl_command_queue queue, const rosace_mask *mask,
                                             int64_t q_offset, rosace_bias_kind bias, cl_mem bias_params,
                                             size_t bias_params_offset, const rosace_tensor *out, cl_uint num_wait,

@@ -319,9 +319,9 @@ typedef struct plan_key {
     const rsc_attention_variant *variant;
     const char *tile;
     size_t n_heads, n_kv_heads, head_dim;
-    int64_t bias_max_distance, rerope_window, logn_train_len;
+    int64_t bias_max_distance, bias_buckets, bias_width, rerope_window, logn_train_len;
     float scale, softcap;
-    int dtype, bias, has_rope;
+    int dtype, bias, bias_causal, has_rope;
 } plan_key;
 
 static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_attention_choice *choice)
@@ -342,6 +342,9 @@ static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_
     key->n_kv_heads = desc->n_kv_heads;
     key->head_dim = desc->head_dim;
     key->bias_max_distance = desc->bias_max_distance;
+    key->bias_buckets = desc->bias_buckets;
+    key->bias_width = desc->bias_width;
+    key->bias_causal = desc->bias_causal;
     key->rerope_window = desc->rerope_window;
     key->logn_train_len = desc->logn_train_len;
     key->scale = desc->scale;

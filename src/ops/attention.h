@@ -8,6 +8,7 @@
 #include <rosace/attention.h>
 
 #include "../context.h"
+#include "../position/bias.h"
 #include "../queue.h"
 
 /* A call whose arguments are checked and whose defaults are resolved. Tensors keep their strides. */
@@ -69,6 +70,12 @@ bool rsc_attention_candidate(const rosace_device_info *device, const rosace_atte
 
 /* What a plan runs, by the name that rsc_attention_candidate gives it. */
 void rsc_attention_plan_choice(const rosace_attention_plan *plan, char *out, size_t out_bytes);
+
+/* The bias of a descriptor. */
+static inline rsc_bias_desc rsc_attention_bias(const rosace_attention_desc *desc)
+{
+    return (rsc_bias_desc){desc->bias, desc->bias_max_distance, desc->bias_buckets, desc->bias_width, desc->bias_causal};
+}
 
 /* A descriptor checked, with n_kv_heads, scale and the rope's head_dim and dtype resolved: *out's rope is NULL or points to
  * *rope. A call's arguments checked against a plan, with its defaults resolved: fills all of *call but the workspace, and

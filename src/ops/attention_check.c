@@ -3,13 +3,14 @@
 #include "attention.h"
 
 #include "../check.h"
+#include "../position/bias.h"
 #include "../position/positions.h"
 #include "../position/rope_scaling.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MIN_HEAD_DIM = 16, MAX_HEAD_DIM = 256, HEAD_DIM_STEP = 8, MAX_SHAW_DISTANCE = 1024 };
+enum { MIN_HEAD_DIM = 16, MAX_HEAD_DIM = 256, HEAD_DIM_STEP = 8 };
 static const int64_t max_seq = (int64_t)1 << 30;
 
 #define INVALID(...) rsc_fail(ROSACE_INVALID_ARGUMENT, __VA_ARGS__)
@@ -41,15 +42,14 @@ rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_a
     status = rosace_mask_check(&desc.mask);
     if (status) return status;
 
-    switch (desc.bias) {
-    case ROSACE_BIAS_NONE:
-    case ROSACE_BIAS_ALIBI: break;
-    case ROSACE_BIAS_SHAW:
-        if (desc.bias_max_distance < 1 || desc.bias_max_distance > MAX_SHAW_DISTANCE)
-            return INVALID("bias_max_distance = %lld: must be 1 to %d", (long long)desc.bias_max_distance, MAX_SHAW_DISTANCE);
-        break;
-    default: return INVALID("bias = %d: must be ROSACE_BIAS_NONE, _ALIBI or _SHAW", (int)desc.bias);
-    }
+    const rsc_bias_desc bias = rsc_attention_bias(&desc);
+    rsc_bias_desc checked_bias;
+    status = rsc_bias_check(&bias, &checked_bias);
+    if (status) return status;
+    desc.bias_max_distance = checked_bias.max_distance;
+    desc.bias_buckets = checked_bias.buckets;
+    desc.bias_width = checked_bias.width;
+    desc.bias_causal = checked_bias.causal;
 
     if (!isfinite(desc.scale)) return INVALID("scale = %g: must be finite", (double)desc.scale);
     if (desc.scale == 0.0f) desc.scale = (float)(1.0 / sqrt((double)desc.head_dim));
@@ -146,10 +146,11 @@ static rosace_status check_bias_buffers(const rosace_attention_plan *plan, extra
 {
     const rosace_attention_desc *desc = &plan->desc;
     rosace_status status = ROSACE_OK;
-    if (desc->bias == ROSACE_BIAS_ALIBI) {
-        if (!args->bias_params) return INVALID("bias_params: NULL, ROSACE_BIAS_ALIBI needs %zu slopes", desc->n_heads);
-        return add_array(plan->context, inputs, "bias_params", args->bias_params, args->bias_params_offset, desc->n_heads,
-                         false);
+    const rsc_bias_desc bias = rsc_attention_bias(desc);
+    const size_t params = rsc_bias_params(&bias, desc->n_heads);
+    if (params) {
+        if (!args->bias_params) return INVALID("bias_params: NULL, %s needs %zu floats", rsc_bias_name(desc->bias), params);
+        return add_array(plan->context, inputs, "bias_params", args->bias_params, args->bias_params_offset, params, false);
     }
     if (desc->bias == ROSACE_BIAS_SHAW) {
         const size_t count = (size_t)(2 * desc->bias_max_distance + 1) * desc->head_dim;

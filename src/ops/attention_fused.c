@@ -72,6 +72,7 @@ void rsc_fused_destroy(rosace_attention_plan *plan)
     if (!state) return;
     if (state->kernel) clReleaseKernel(state->kernel);
     rosace_rope_plan_destroy(&state->rope);
+    rsc_bias_destroy(&state->bias);
     rsc_free(plan->context, state);
     plan->state = NULL;
 }
@@ -89,9 +90,6 @@ bool rsc_fused_accepts(const rosace_attention_desc *desc, char *reason, size_t r
     return true;
 }
 
-/* The piece of a position system, NULL where nothing is added to scores. */
-static const char *bias_piece(rosace_bias_kind bias) { return bias == ROSACE_BIAS_ALIBI ? "position/alibi.clh" : NULL; }
-
 rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *state, const char *piece, const char *kernel,
                               rsc_options *options)
 {
@@ -100,9 +98,11 @@ rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *stat
     rsc_option_int(options, "DTYPE_F16", desc->dtype == ROSACE_F16);
     rsc_option_int(options, "SOFTCAP", desc->softcap > 0.0f);
     rsc_option_int(options, "LOGN", desc->logn_train_len > 0);
-    const char *const bias = bias_piece(desc->bias);
-    const char *const pieces[] = {bias ? bias : piece, bias ? piece : NULL, NULL};
+    const rsc_bias_desc bias = rsc_attention_bias(desc);
+    const char *pieces[3];
+    rsc_bias_pieces(desc->bias, piece, pieces);
     rosace_status status = rsc_kernel_create(plan->context, pieces, kernel, options, &state->kernel);
+    if (!status) status = rsc_bias_create(plan->context, &bias, &state->bias);
     if (!status && desc->rope) status = rosace_rope_plan_create(plan->context, desc->rope, &state->rope);
     return status;
 }
@@ -129,7 +129,7 @@ static rosace_status create_cpu(rosace_attention_plan *plan)
     return rsc_fused_build(plan, state, "attention_cpu.cl", "attention_cpu", &options);
 }
 
-/* ---- Workspace: rotated copies of q and k ------------------------------------------------------------------------- */
+/* ---- Workspace: rotated copies of q and k, then a table of biases -------------------------------------------------- */
 
 /* Heads outside the sequence: a head's rows are side by side, as the kernels read them. */
 static rosace_status rotated_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq, size_t heads, size_t *bytes)
@@ -142,8 +142,8 @@ static rosace_status rotated_bytes(const rosace_attention_plan *plan, size_t bat
     return ROSACE_OK;
 }
 
-rosace_status rsc_fused_workspace_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k,
-                                        size_t *bytes)
+/* Where the biases begin, which is where rotated copies end. */
+static rosace_status bias_begin(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes)
 {
     *bytes = 0;
     if (!plan->desc.rope) return ROSACE_OK;
@@ -151,6 +151,20 @@ rosace_status rsc_fused_workspace_bytes(const rosace_attention_plan *plan, size_
     rosace_status status = rotated_bytes(plan, batch, seq_q, plan->desc.n_heads, &q);
     if (!status) status = rotated_bytes(plan, batch, seq_k, plan->desc.n_kv_heads, &k);
     if (!status && !rsc_add(q, k, bytes))
+        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu, seq_q %zu, seq_k %zu overflow", batch,
+                          seq_q, seq_k);
+    return status;
+}
+
+rosace_status rsc_fused_workspace_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k,
+                                        size_t *bytes)
+{
+    const rsc_fused_state *state = plan->state;
+    size_t begin = 0, table = 0;
+    rosace_status status = bias_begin(plan, batch, seq_q, seq_k, &begin);
+    if (!status) status = rsc_bias_bytes(&state->bias, &plan->desc.mask, plan->desc.n_heads, seq_q, seq_k, &table);
+    *bytes = 0;
+    if (!status && !rsc_add(begin, table, bytes))
         status = rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu, seq_q %zu, seq_k %zu overflow", batch,
                           seq_q, seq_k);
     return status;
@@ -178,7 +192,7 @@ static rsc_attention_view view_of(const rosace_tensor *t)
 }
 
 static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const rsc_attention_call *call,
-                                      const rosace_tensor *q, const rosace_tensor *k)
+                                      const rosace_tensor *q, const rosace_tensor *k, size_t bias_offset)
 {
     static const float log2_e = 1.44269504f;
     const rosace_attention_desc *desc = &plan->desc;
@@ -198,7 +212,7 @@ static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const r
         .out = view_of(&args->out),
         .mask = rsc_mask_pack(&desc->mask, call->q_offset, (int64_t)call->seq_k),
         .lse_offset = args->lse_offset,
-        .bias_offset = args->bias_params_offset,
+        .bias_offset = bias_offset,
         .ids_offset = (int64_t)positions->ids_offset,
         .ids_batch_stride = positions->batch_stride,
         .ids_seq_stride = positions->seq_stride,
@@ -225,14 +239,20 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
     rosace_tensor q = args->q, k = args->k;
     rosace_status status = ROSACE_OK;
     if (state->rope) status = rotate(plan, chain, call, &q, &k);
+    size_t table = 0;
+    rsc_bias_place bias = {args->bias_params, args->bias_params_offset};
+    if (!status) status = bias_begin(plan, call->batch, call->seq_q, call->seq_k, &table);
+    if (!status)
+        status = rsc_bias_chain(&state->bias, chain, &plan->desc.mask, call->q_offset, plan->desc.n_heads, call->seq_q,
+                                call->seq_k, bias, call->workspace, call->workspace_offset + table, &bias);
     if (status) return status;
-    const rsc_attention_kernel_args packed = pack(plan, call, &q, &k);
+    const rsc_attention_kernel_args packed = pack(plan, call, &q, &k, bias.offset);
     /* What is not wanted is never followed, but some drivers take no NULL. */
     const cl_mem lse = args->lse ? args->lse : args->out.mem;
-    const cl_mem bias = plan->desc.bias == ROSACE_BIAS_ALIBI ? args->bias_params : q.mem;
+    const cl_mem params = rsc_bias_piece(plan->desc.bias) ? bias.mem : q.mem;
     const cl_mem ids = packed.use_ids ? call->q_positions.ids : q.mem;
     status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(q.mem), RSC_ARG(k.mem), RSC_ARG(args->v.mem),
-                      RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(bias), RSC_ARG(ids), RSC_ARG(packed));
+                      RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(params), RSC_ARG(ids), RSC_ARG(packed));
     if (status) return status;
     size_t groups = ((size_t)packed.tiles * packed.group + packed.per_item - 1) / packed.per_item, items = 0;
     const size_t batch = state->flat ? call->batch : 1;

@@ -10,7 +10,7 @@
  *   rope      q and k are rotated into workspace first
  *   ReRoPE    a second block of scores from q rotated to rerope_window and k as it is
  *   Shaw      q * key_table^T before the softmax gathers it by distance; sums of probabilities by distance times value_table
- *   ALiBi, log-n, softcap     in the softmax kernel
+ *   biases by distance, log-n, softcap     in the softmax kernel, from a table in the workspace where they are one
  */
 #include "attention.h"
 
@@ -40,6 +40,7 @@ typedef struct gemm_state {
     rosace_rope_plan *rope;
     float attention_factor; /* of the rope */
     cl_mem far_position;    /* int32: rerope_window */
+    rsc_bias bias;
 } gemm_state;
 
 static bool accepts(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
@@ -69,6 +70,7 @@ static void destroy(rosace_attention_plan *plan)
     gemm_state *state = plan->state;
     if (!state) return;
     rsc_softmax_destroy(&state->softmax);
+    rsc_bias_destroy(&state->bias);
     rsc_matmul_destroy(&state->scores);
     rsc_matmul_destroy(&state->values);
     rsc_matmul_destroy(&state->shaw_key);
@@ -119,7 +121,9 @@ static rosace_status create(rosace_attention_plan *plan)
     const rsc_matmul_desc values = {.a = ROSACE_F32, .b = dtype, .c = ROSACE_F32, .prefer_clblast = clblast};
     const rsc_matmul_desc shaw_key = {.a = dtype, .b = ROSACE_F32, .c = ROSACE_F32, .transpose_b = true, .prefer_clblast = clblast};
     const rsc_matmul_desc shaw_value = {.a = ROSACE_F32, .b = ROSACE_F32, .c = ROSACE_F32, .prefer_clblast = clblast};
+    const rsc_bias_desc bias = rsc_attention_bias(desc);
     rosace_status status = rsc_softmax_create(plan->context, &softmax, &state->softmax);
+    if (!status) status = rsc_bias_create(plan->context, &bias, &state->bias);
     if (!status) status = rsc_matmul_create(plan->context, &scores, &state->scores);
     if (!status) status = rsc_matmul_create(plan->context, &values, &state->values);
     if (!status && desc->bias == ROSACE_BIAS_SHAW)
@@ -136,6 +140,7 @@ static rosace_status create(rosace_attention_plan *plan)
 /* Where things stand in the workspace, in bytes from its start, and what a step covers. */
 typedef struct layout {
     size_t q, k, q_far;                   /* rotated, packed [batch, heads, seq, head_dim] */
+    size_t bias;                          /* the table of a bias by distance */
     size_t scores, far, shaw, histogram;  /* fp32 [matrices, rows, row_stride or distances] */
     size_t out;                           /* fp32 [matrices, rows, head_dim], for fp16 only */
     size_t bytes;
@@ -231,7 +236,10 @@ static bool lay_out(const rosace_attention_plan *plan, size_t batch, size_t seq_
             return false;
         if (desc->rerope_window && !take4(l, &l->q_far, batch, seq_q, desc->n_heads, desc->head_dim, element)) return false;
     }
-    size_t start;
+    const gemm_state *state = plan->state;
+    size_t start, bias_bytes;
+    if (rsc_bias_bytes(&state->bias, &desc->mask, desc->n_heads, seq_q, seq_k, &bias_bytes) || !take(l, &l->bias, bias_bytes))
+        return false;
     if (!rsc_add(blocks_bytes, N_BLOCKS * RSC_WORKSPACE_ALIGN, &blocks_bytes) || !take(l, &start, blocks_bytes)) return false;
     place_blocks(desc, l, start, l->batches * l->heads);
     return true;
@@ -256,6 +264,7 @@ typedef struct run {
     const rsc_attention_call *call;
     layout at;
     rosace_tensor q, k, q_far; /* as the scores take them: rotated or as given */
+    rsc_bias_place bias;       /* of the softmax kernel */
     /* The step: rows [row, row + rows) of `heads` heads from head on in `batches` batches from batch on. */
     size_t row, rows, batch, batches, head, heads;
     rosace_interval part[2]; /* keys: head, band */
@@ -372,7 +381,7 @@ static rosace_status softmax(const run *r)
         .scores = workspace,
         .probs = workspace,
         .far = workspace,
-        .slopes = desc->bias == ROSACE_BIAS_ALIBI ? args->bias_params : NULL,
+        .bias_params = r->bias.mem,
         .shaw = workspace,
         .histogram = workspace,
         .ids = logn ? positions->ids : NULL,
@@ -385,7 +394,7 @@ static rosace_status softmax(const run *r)
                  .head_shift = r->width[0] ? -r->part[0].begin : band_shift,
                  .band_shift = band_shift,
                  .lse_offset = args->lse_offset,
-                 .slopes_offset = args->bias_params_offset,
+                 .params_offset = r->bias.offset,
                  .bias_offset = floats_at(r, r->at.shaw),
                  .histogram_offset = floats_at(r, r->at.histogram),
                  .far_offset = floats_at(r, r->at.far),
@@ -491,6 +500,10 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     if (!lay_out(plan, call->batch, call->seq_q, call->seq_k, &r.at))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: its size overflows");
     rosace_status status = plan->desc.rope ? rotate(&r) : ROSACE_OK;
+    const rsc_bias_place params = {call->args->bias_params, call->args->bias_params_offset};
+    if (!status)
+        status = rsc_bias_chain(&r.state->bias, chain, &plan->desc.mask, call->q_offset, plan->desc.n_heads, call->seq_q,
+                                call->seq_k, params, call->workspace, call->workspace_offset + r.at.bias, &r.bias);
     for (r.row = 0; r.row < call->seq_q && !status; r.row += r.rows) {
         r.rows = at_most(r.at.rows, call->seq_q - r.row);
         status = visit(&r);

@@ -26,7 +26,7 @@ void rsc_softmax_destroy(rsc_softmax *softmax); /* copes with one never made */
 
 /* One launch. Buffers that the descriptor has no use for may be NULL. */
 typedef struct rsc_softmax_call {
-    cl_mem scores, probs, far, slopes, shaw, histogram, ids, lse;
+    cl_mem scores, probs, far, bias_params, shaw, histogram, ids, lse;
     size_t rows, matrices;
     rsc_softmax_kernel_args args;
 } rsc_softmax_call;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "softmax.h"
 
+#include "../position/bias.h"
 #include "../program.h"
 
 /* A CPU device takes a row per work-item in vectors of its own width, any other spreads a row over a small group. */
@@ -13,14 +14,14 @@ static void choose_shape(const rosace_device_info *device, unsigned *vec, unsign
 
 rosace_status rsc_softmax_create(rosace_context *context, const rsc_softmax_desc *desc, rsc_softmax *out)
 {
-    static const char *const pieces[] = {"softmax.cl", NULL};
+    const char *pieces[3];
+    rsc_bias_pieces(desc->bias, "softmax.cl", pieces);
     unsigned vec, group;
     choose_shape(rosace_context_device_info(context), &vec, &group);
     rsc_options options = {.count = 0};
     rsc_option_int(&options, "VEC", vec);
     rsc_option_int(&options, "GROUP", group);
     rsc_option_int(&options, "DTYPE_F16", desc->dtype == ROSACE_F16);
-    rsc_option_int(&options, "BIAS_ALIBI", desc->bias == ROSACE_BIAS_ALIBI);
     rsc_option_int(&options, "SHAW", desc->bias == ROSACE_BIAS_SHAW);
     rsc_option_int(&options, "REROPE", desc->rerope);
     rsc_option_int(&options, "LOGN", desc->logn);
@@ -38,11 +39,12 @@ void rsc_softmax_destroy(rsc_softmax *softmax)
 rosace_status rsc_softmax_chain(const rsc_softmax *softmax, rsc_chain *chain, const rsc_softmax_call *call)
 {
     /* What is not wanted is never followed, but some drivers take no NULL. */
-    const cl_mem far = call->far ? call->far : call->scores, slopes = call->slopes ? call->slopes : call->scores;
+    const cl_mem far = call->far ? call->far : call->scores;
+    const cl_mem params = call->bias_params ? call->bias_params : call->scores;
     const cl_mem shaw = call->shaw ? call->shaw : call->scores, ids = call->ids ? call->ids : call->scores;
     const cl_mem histogram = call->histogram ? call->histogram : call->probs, lse = call->lse ? call->lse : call->probs;
     const rosace_status status =
-        RSC_ARGS(softmax->kernel, "masked_softmax", RSC_ARG(call->scores), RSC_ARG(call->probs), RSC_ARG(far), RSC_ARG(slopes),
+        RSC_ARGS(softmax->kernel, "masked_softmax", RSC_ARG(call->scores), RSC_ARG(call->probs), RSC_ARG(far), RSC_ARG(params),
                  RSC_ARG(shaw), RSC_ARG(histogram), RSC_ARG(ids), RSC_ARG(lse), RSC_ARG(call->args));
     if (status) return status;
     const size_t global[2] = {call->rows * softmax->group, call->matrices};

@@ -27,17 +27,17 @@ static double softmax_row(size_t count, double *row)
 static double softcapped(double score, double softcap) { return softcap != 0 ? softcap * tanh(score / softcap) : score; }
 
 void ref_masked_softmax(const rosace_mask *mask, int64_t q_offset, size_t batch, size_t seq_q, size_t heads, size_t seq_k,
-                        double scale, double softcap, const double *slopes, double *scores, double *lse)
+                        double scale, double softcap, const ref_bias *bias, double *scores, double *lse)
 {
     for (size_t b = 0; b < batch; b++)
         for (size_t m = 0; m < seq_q; m++)
             for (size_t h = 0; h < heads; h++) {
                 double *row = scores + ((b * seq_q + m) * heads + h) * seq_k;
                 for (size_t n = 0; n < seq_k; n++) {
-                    double distance = fabs((double)((int64_t)m + q_offset - (int64_t)n));
-                    double bias = slopes ? -slopes[h] * distance : 0;
+                    int64_t distance = (int64_t)m + q_offset - (int64_t)n;
+                    double added = bias ? ref_bias_at(bias, h, distance) : 0;
                     bool visible = ref_visible(mask, q_offset, (int64_t)seq_k, (int64_t)m, (int64_t)n);
-                    row[n] = visible ? softcapped(scale * row[n] + bias, softcap) : -(double)INFINITY;
+                    row[n] = visible ? softcapped(scale * row[n] + added, softcap) : -(double)INFINITY;
                 }
                 double total = softmax_row(seq_k, row);
                 if (lse)
@@ -67,6 +67,7 @@ typedef struct problem {
     const ref_attention_args *args;
     size_t dim, heads, kv_heads;
     double scale;
+    ref_bias bias;
     int64_t reach; /* Shaw's distances, -reach to reach; 0: none */
     int32_t *q_at, *k_at;    /* positions */
     double *q_near, *k_near; /* turned to where each token stands */
@@ -164,9 +165,7 @@ static double score(const problem *p, size_t b, size_t m, size_t h, size_t n)
     s *= p->scale * logn(p->desc->logn_train_len, p->q_at[b * args->seq_q + m]);
     if (p->reach && args->shaw_key) /* the query as given: neither turned nor log-n scaled */
         s += p->scale * dot(p->dim, args->q + q, shaw_row(p, args->shaw_key, distance));
-    if (p->desc->bias == ROSACE_BIAS_ALIBI)
-        s -= args->slopes[h] * fabs((double)distance);
-    return softcapped(s, p->desc->softcap);
+    return softcapped(s + ref_bias_at(&p->bias, h, distance), p->desc->softcap);
 }
 
 /* Element d of what the row's probabilities make of the values. */
@@ -190,6 +189,8 @@ void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *
     problem p = {.desc = desc, .args = args, .dim = desc->head_dim, .heads = desc->n_heads};
     p.kv_heads = desc->n_kv_heads ? desc->n_kv_heads : desc->n_heads;
     p.scale = desc->scale != 0 ? desc->scale : 1 / sqrt((double)desc->head_dim);
+    p.bias = (ref_bias){desc->bias,      p.heads, desc->bias_max_distance, desc->bias_buckets, desc->bias_width, desc->bias_causal,
+                        args->bias_params};
     p.reach = desc->bias == ROSACE_BIAS_SHAW ? desc->bias_max_distance : 0;
 
     const size_t count = args->batch * args->seq_q * p.heads * p.dim;

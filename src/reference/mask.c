@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Which key a query sees, asked for one pair at a time, and what ALiBi adds to it. */
+ * Which key a query sees, asked for one pair at a time. */
 #include <math.h>
 
 #include "reference.h"
@@ -38,25 +38,15 @@ bool ref_visible(const rosace_mask *mask, int64_t q_offset, int64_t seq_k, int64
     return within_right(mask, i, n) && (within_left(mask, i, n) || n < mask->sinks);
 }
 
-double ref_alibi_slope(size_t n_heads, size_t head)
-{
-    size_t power = 1;
-    while (2 * power <= n_heads)
-        power *= 2;
-    if (head < power)
-        return exp2(-8.0 * (double)(head + 1) / (double)power);
-    return exp2(-8.0 * (double)(2 * (head - power) + 1) / (double)(2 * power));
-}
-
 void ref_mask_matrix(const rosace_mask *mask, int64_t q_offset, size_t seq_q, size_t heads, size_t seq_k,
-                     const double *slopes, double *out)
+                     const ref_bias *bias, double *out)
 {
     for (size_t m = 0; m < seq_q; m++)
         for (size_t h = 0; h < heads; h++)
             for (size_t n = 0; n < seq_k; n++) {
-                double distance = fabs((double)((int64_t)m + q_offset - (int64_t)n));
-                double bias = slopes ? -slopes[h] * distance : 0;
+                int64_t distance = (int64_t)m + q_offset - (int64_t)n;
                 bool visible = ref_visible(mask, q_offset, (int64_t)seq_k, (int64_t)m, (int64_t)n);
-                out[(m * heads + h) * seq_k + n] = visible ? bias : -(double)INFINITY;
+                out[(m * heads + h) * seq_k + n] =
+                    !visible ? -(double)INFINITY : bias ? ref_bias_at(bias, h, distance) : 0;
             }
 }

@@ -20,11 +20,23 @@ void ref_sinusoidal_add(size_t batch, size_t seq, size_t width, const int32_t *p
 /* The definition in mask.h as one predicate, i = m + q_offset. */
 bool ref_visible(const rosace_mask *mask, int64_t q_offset, int64_t seq_k, int64_t m, int64_t n);
 
+/* A bias by distance and its parameters, as rosace_bias_kind says. */
+typedef struct ref_bias {
+    rosace_bias_kind kind;
+    size_t heads;
+    int64_t max_distance, buckets, width;
+    bool causal;
+    const double *params;
+} ref_bias;
+double ref_bias_at(const ref_bias *bias, size_t head, int64_t distance);
+size_t ref_bias_params(const ref_bias *bias); /* how many */
+double ref_alibi_slope(size_t n_heads, size_t head);
+
 typedef struct ref_attention_args {
     size_t batch, seq_q, seq_k;
     int64_t q_offset;             /* resolved, never ROSACE_ALIGN_BOTTOM_RIGHT */
     const double *q, *k, *v;      /* [batch, seq, heads, head_dim] */
-    const double *slopes;         /* ALIBI: [n_heads] */
+    const double *bias_params;    /* as desc->bias wants them */
     const double *shaw_key, *shaw_value; /* [2r+1, head_dim] or NULL */
     const int32_t *q_positions, *k_positions; /* [batch*seq] for rope and log-n; NULL: default */
     double *out;                  /* [batch, seq_q, n_heads, head_dim] */
@@ -33,13 +45,12 @@ typedef struct ref_attention_args {
 /* Without memory for its copies of q and k, out is NaN throughout. */
 void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *args);
 
-/* scores [batch, seq_q, n_heads, seq_k] in place, meaning as rosace_masked_softmax; lse may be NULL */
+/* scores [batch, seq_q, n_heads, seq_k] in place, meaning as rosace_masked_softmax; bias and lse may be NULL */
 void ref_masked_softmax(const rosace_mask *mask, int64_t q_offset, size_t batch, size_t seq_q, size_t heads, size_t seq_k,
-                        double scale, double softcap, const double *slopes, double *scores, double *lse);
+                        double scale, double softcap, const ref_bias *bias, double *scores, double *lse);
 /* out [seq_q, heads, seq_k] */
 void ref_mask_matrix(const rosace_mask *mask, int64_t q_offset, size_t seq_q, size_t heads, size_t seq_k,
-                     const double *slopes, double *out);
-double ref_alibi_slope(size_t n_heads, size_t head);
+                     const ref_bias *bias, double *out);
 
 /* C[m,n] = alpha op(A) op(B) + beta C, packed, one matrix */
 void ref_matmul(size_t m, size_t n, size_t k, bool transpose_a, bool transpose_b, double alpha, double beta,

@@ -15,13 +15,14 @@ import torch.nn.functional as F
 import transformers
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.attention.flex_attention import flex_attention
-from transformers import GPTNeoXConfig, LlamaConfig, masking_utils
+from transformers import GPTNeoXConfig, LlamaConfig, T5Config, masking_utils
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.gpt_neox import modeling_gpt_neox as neox
 from transformers.models.gptj import modeling_gptj as gptj
 from transformers.models.llama import modeling_llama as llama
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
 from transformers.models.roformer import modeling_roformer as roformer
+from transformers.models.t5 import modeling_t5 as t5
 from transformers.models.xlm.modeling_xlm import create_sinusoidal_embeddings
 
 HERE = pathlib.Path(__file__).parent
@@ -214,6 +215,43 @@ def attention():
         mpt = build_mpt_alibi_tensor(heads, 2)  # slope * (-1, 0)
         golden.case(f"slopes_{heads}", n_heads=heads, slopes=-mpt[:, 0, 0],
                     bloom=build_alibi_tensor(torch.ones(1, 2, dtype=torch.int64), heads, torch.float32)[:, 0, 1])
+
+    # rosace_bias_kind; those of models that transformers does not have are added by their formulas
+    KERPLE_LOG, KERPLE_POWER, SANDWICH, T5, TABLE = 3, 4, 5, 6, 7
+
+    def away(m, n):
+        return (m - n).abs().double()
+
+    r1, r2 = torch.tensor([[0.5, 1.25], [0.75, 0.375]])
+    attention_case(golden, "kerple_log", flex(lambda s, h, m, n: s - r1[h] * torch.log(1 + r2[h] * away(m + 1, n)), lambda m, n: n <= m + 1),
+                   seq_q=6, seq_k=7, causal=1, bias=KERPLE_LOG, bias_params=[*r1, *r2])
+    attention_case(golden, "kerple_power", flex(lambda s, h, m, n: s - r1[h] * away(m, n) ** r2[h]), seq_q=6, seq_k=6,
+                   bias=KERPLE_POWER, bias_params=[*r1, *r2])
+    factors = torch.tensor([0.25, 0.125])
+    angles = 10000.0 ** (-torch.arange(0, 24, 2, dtype=torch.float64) / 24)
+    attention_case(golden, "sandwich", flex(lambda s, h, m, n: s + factors[h] * torch.cos((m - n) * angles).sum(), lambda m, n: n <= m),
+                   causal=1, bias=SANDWICH, bias_width=24, bias_params=factors)
+    table = random(2, 7)
+    attention_case(golden, "table", flex(lambda s, h, m, n: s + table[h, (m - n).clamp(-3, 3) + 3]), seq_q=8, seq_k=8, bias=TABLE,
+                   bias_max_distance=3, bias_params=table)
+    for causal in 0, 1:
+        module = t5.T5Attention(T5Config(d_model=32, d_kv=16, num_heads=2, is_decoder=bool(causal), relative_attention_num_buckets=8,
+                                         relative_attention_max_distance=16), has_relative_attention_bias=True)
+        weight = random(8, 2)
+        module.relative_attention_bias.weight.data = weight.double()
+        hide = torch.full((26, 26), -float("inf"), dtype=torch.float64).triu(1) if causal else 0
+        with torch.no_grad():
+            matrix = module.compute_bias(26, 26) + hide
+        attention_case(golden, f"t5_{causal}", lambda q, k, v: sdpa(q, k, v, attn_mask=matrix, scale=1.0), seq_q=26, seq_k=26, scale=1,
+                       causal=causal, bias=T5, bias_buckets=8, bias_max_distance=16, bias_causal=causal, bias_params=weight)
+    golden.write()
+
+    golden = Golden("t5.txt", "Buckets of distances i - n = last, last - 1, ..., -last of transformers' T5")
+    for causal in 0, 1:
+        for buckets, furthest in (32, 128), (8, 16), (12, 40), (64, 300):
+            distances = torch.arange(-furthest - 9, furthest + 10)
+            golden.case(f"t5_{buckets}_{furthest}_{causal}", buckets=buckets, max_distance=furthest, causal=causal, last=furthest + 9,
+                        bucket=t5.T5Attention._relative_position_bucket(distances, not causal, buckets, furthest))
     golden.write()
 
 
