@@ -111,6 +111,13 @@ rosace_rope_desc golden_rope_desc(const golden_case *c)
     s->beta_fast = golden_number(c, "beta_fast", s->beta_fast);
     s->beta_slow = golden_number(c, "beta_slow", s->beta_slow);
     s->attention_factor = golden_number(c, "yarn_attention_factor", 0);
+    s->share = golden_number(c, "share", 1);
+    if (golden_find(c, "short_factor")) {
+        s->attention_factor = golden_number(c, "longrope_attention_factor", 0);
+        s->factor_count = desc.rotary_dim / 2;
+        s->short_factor = golden_values(c, "short_factor", s->factor_count);
+        s->long_factor = golden_values(c, "long_factor", s->factor_count);
+    }
     s->mscale = golden_number(c, "mscale", 0);
     s->mscale_all_dim = golden_number(c, "mscale_all_dim", 0);
     s->no_truncate = golden_number(c, "no_truncate", 0) != 0;

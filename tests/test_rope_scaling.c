@@ -11,8 +11,12 @@
 #include "src/position/rope_scaling.h"
 #include "src/reference/reference.h"
 
-static const char *const kind_names[] = {"none", "linear", "ntk", "dynamic", "yarn", "llama3"};
+static const char *const kind_names[] = {"none", "linear", "ntk", "dynamic",   "yarn",      "llama3",
+                                         "ntk old", "ntk fixed", "ntk mixed", "longrope", "proportional"};
 enum { KINDS = sizeof kind_names / sizeof kind_names[0] };
+
+/* Lists of LongRoPE, more than any head has; descriptors here point to them. */
+static double short_factors[512], long_factors[512];
 
 /* A descriptor that is valid for every kind. */
 static rosace_rope_desc valid(rosace_rope_scaling_kind kind) {
@@ -22,6 +26,13 @@ static rosace_rope_desc valid(rosace_rope_scaling_kind kind) {
     desc.scaling.factor = 4.0;
     desc.scaling.original_max_position = 2048;
     desc.scaling.seq_len = 5000;
+    for (int i = 0; i < 512; i++) {
+        short_factors[i] = 1.0 + 0.01 * i;
+        long_factors[i] = 1.0 + 0.25 * i;
+    }
+    desc.scaling.short_factor = short_factors;
+    desc.scaling.long_factor = long_factors;
+    desc.scaling.factor_count = 32;
     return desc;
 }
 
@@ -54,6 +65,13 @@ START_TEST(frequencies_are_those_of_the_reference) {
             desc.scaling.mscale_all_dim = n % 4 == 2 ? 1.1 : 0.0;
             desc.scaling.low_freq_factor = harness_random_real(0.5, 2.0);
             desc.scaling.high_freq_factor = harness_random_real(3.0, 8.0);
+            desc.scaling.exponent = n % 2 ? 0.625 : harness_random_real(0.1, 2.0);
+            desc.scaling.share = n % 3 ? harness_random_real(0.01, 1.0) : 1.0;
+            desc.scaling.factor_count = (desc.rotary_dim ? desc.rotary_dim : desc.head_dim) / 2;
+            for (int i = 0; i < 512; i++) {
+                short_factors[i] = exp(harness_random_real(-1.0, 1.0));
+                long_factors[i] = exp(harness_random_real(0.0, 4.0));
+            }
             harness_case("%s head_dim %zu rotary_dim %zu theta %g factor %g L %lld", kind_names[kind], desc.head_dim,
                          desc.rotary_dim, desc.theta, desc.scaling.factor,
                          (long long)desc.scaling.original_max_position);
@@ -95,6 +113,7 @@ START_TEST(scalings_leave_short_contexts_alone) {
         desc = valid(kind);
         desc.scaling.factor = 1.0;
         desc.scaling.seq_len = 0;
+        for (int i = 0; i < 512; i++) short_factors[i] = 1.0;
         harness_ok(rosace_rope_frequencies(&desc, got, &factor));
         ck_assert_double_eq(factor, 1.0);
         for (int i = 0; i < 32; i++)
@@ -174,14 +193,15 @@ START_TEST(descriptors_are_checked) {
     REFUSED(0, desc.theta = (double)INFINITY, "theta");
     REFUSED(0, desc.theta = (double)NAN, "theta");
     REFUSED(0, desc.dtype = (rosace_dtype)7, "dtype = 7");
-    REFUSED(0, desc.scaling.kind = (rosace_rope_scaling_kind)6, "scaling.kind = 6");
+    REFUSED(0, desc.scaling.kind = (rosace_rope_scaling_kind)11, "scaling.kind = 11");
     REFUSED(0, desc.scaling.kind = (rosace_rope_scaling_kind)-1, "scaling.kind");
     for (int kind = 1; kind < KINDS; kind++) {
         REFUSED(kind, desc.scaling.factor = 0.5, "scaling.factor = 0.5");
         REFUSED(kind, desc.scaling.factor = (double)NAN, "scaling.factor");
         REFUSED(kind, desc.scaling.factor = (double)INFINITY, "scaling.factor");
     }
-    for (int kind = ROSACE_ROPE_SCALING_DYNAMIC; kind < KINDS; kind++) {
+    for (int kind = ROSACE_ROPE_SCALING_DYNAMIC; kind <= ROSACE_ROPE_SCALING_LONGROPE; kind++) {
+        if (kind >= ROSACE_ROPE_SCALING_NTK_OLD && kind <= ROSACE_ROPE_SCALING_NTK_MIXED) continue;
         REFUSED(kind, desc.scaling.original_max_position = 0, "scaling.original_max_position = 0");
         REFUSED(kind, desc.scaling.original_max_position = -5, "scaling.original_max_position = -5");
         REFUSED(kind, desc.scaling.original_max_position = INT64_C(1) << 31, "scaling.original_max_position");
@@ -199,6 +219,20 @@ START_TEST(descriptors_are_checked) {
     REFUSED(ROSACE_ROPE_SCALING_YARN, desc.scaling.mscale_all_dim = (double)INFINITY, "scaling.mscale_all_dim");
     REFUSED(ROSACE_ROPE_SCALING_LLAMA3, desc.scaling.low_freq_factor = 0.0, "scaling.low_freq_factor = 0");
     REFUSED(ROSACE_ROPE_SCALING_LLAMA3, desc.scaling.high_freq_factor = 1.0, "scaling.high_freq_factor = 1");
+    REFUSED(ROSACE_ROPE_SCALING_NTK_OLD, (desc.theta = 1e308, desc.scaling.factor = 1e10), "not finite");
+    REFUSED(ROSACE_ROPE_SCALING_NTK_MIXED, desc.scaling.exponent = 0.0, "scaling.exponent = 0");
+    REFUSED(ROSACE_ROPE_SCALING_NTK_MIXED, desc.scaling.exponent = (double)NAN, "scaling.exponent");
+    REFUSED(ROSACE_ROPE_SCALING_PROPORTIONAL, desc.scaling.share = 0.0, "scaling.share = 0");
+    REFUSED(ROSACE_ROPE_SCALING_PROPORTIONAL, desc.scaling.share = 1.5, "scaling.share = 1.5");
+    REFUSED(ROSACE_ROPE_SCALING_LONGROPE, desc.scaling.original_max_position = 1, "scaling.original_max_position = 1");
+    REFUSED(ROSACE_ROPE_SCALING_LONGROPE, desc.scaling.seq_len = -1, "scaling.seq_len = -1");
+    REFUSED(ROSACE_ROPE_SCALING_LONGROPE, desc.scaling.attention_factor = -1.0, "scaling.attention_factor = -1");
+    REFUSED(ROSACE_ROPE_SCALING_LONGROPE, desc.scaling.factor_count = 31, "scaling.factor_count = 31: must be rotary_dim / 2 = 32");
+    REFUSED(ROSACE_ROPE_SCALING_LONGROPE, desc.rotary_dim = 32, "scaling.factor_count = 32: must be rotary_dim / 2 = 16");
+    REFUSED(ROSACE_ROPE_SCALING_LONGROPE, desc.scaling.short_factor = NULL, "scaling.short_factor = NULL");
+    REFUSED(ROSACE_ROPE_SCALING_LONGROPE, desc.scaling.long_factor = NULL, "scaling.long_factor = NULL");
+    REFUSED(ROSACE_ROPE_SCALING_LONGROPE, long_factors[31] = 0.0, "scaling.long_factor[31] = 0");
+    REFUSED(ROSACE_ROPE_SCALING_LONGROPE, short_factors[3] = (double)NAN, "scaling.short_factor[3]");
 }
 END_TEST
 
@@ -215,11 +249,12 @@ START_TEST(shorter_descriptors_get_defaults) {
 END_TEST
 
 static bool same_key(const rosace_rope_desc *a, const rosace_rope_desc *b) {
-    rosace_rope_desc checked, keys[2];
+    rosace_rope_desc checked;
+    static rsc_rope_key keys[2];
     harness_ok(rsc_rope_check_desc(a, &checked));
-    rsc_rope_key(&keys[0], &checked);
+    rsc_rope_key_set(&keys[0], &checked);
     harness_ok(rsc_rope_check_desc(b, &checked));
-    rsc_rope_key(&keys[1], &checked);
+    rsc_rope_key_set(&keys[1], &checked);
     return memcmp(&keys[0], &keys[1], sizeof keys[0]) == 0;
 }
 
@@ -233,6 +268,14 @@ START_TEST(keys_tell_apart_what_differs_and_no_more) {
         ck_assert(same_key(&desc, &other));
         other.scaling.seq_len = 6000;
         ck_assert_int_eq(same_key(&desc, &other), kind != ROSACE_ROPE_SCALING_DYNAMIC);
+        other.scaling.seq_len = 7; /* the other list */
+        ck_assert_int_eq(same_key(&desc, &other), kind != ROSACE_ROPE_SCALING_DYNAMIC && kind != ROSACE_ROPE_SCALING_LONGROPE);
+        other = desc;
+        other.scaling.exponent = 0.75;
+        ck_assert_int_eq(same_key(&desc, &other), kind != ROSACE_ROPE_SCALING_NTK_MIXED);
+        other = desc;
+        other.scaling.share = 0.5;
+        ck_assert_int_eq(same_key(&desc, &other), kind != ROSACE_ROPE_SCALING_PROPORTIONAL);
         other = desc;
         other.scaling.factor = 5.0;
         ck_assert_int_eq(same_key(&desc, &other), kind == ROSACE_ROPE_SCALING_NONE);
@@ -250,6 +293,13 @@ START_TEST(keys_tell_apart_what_differs_and_no_more) {
     a.scaling.seq_len = 7;
     b.scaling.seq_len = 2048; /* the training length, up to which nothing changes */
     ck_assert(same_key(&a, &b));
+    a = b = valid(ROSACE_ROPE_SCALING_LONGROPE);
+    double copy[512];
+    memcpy(copy, long_factors, sizeof copy);
+    b.scaling.long_factor = copy;
+    ck_assert(same_key(&a, &b)); /* lists count by what is in them */
+    copy[31] *= 2.0;
+    ck_assert(!same_key(&a, &b));
 }
 END_TEST
 

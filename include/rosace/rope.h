@@ -8,7 +8,7 @@
  *     x'_a = c * (x_a cos(m f_i) - x_b sin(m f_i))        (a, b) = (2i, 2i+1)             interleaved
  *     x'_b = c * (x_b cos(m f_i) + x_a sin(m f_i))        (a, b) = (i, i + rotary_dim/2)  half-split ("neox", Llama)
  *
- * c is the scaling's attention factor (1 for all but YaRN). Elements from rotary_dim on pass through.
+ * c is the scaling's attention factor (1 for all but YaRN and LongRoPE). Elements from rotary_dim on pass through.
  *
  * Angles are reduced exactly before any float arithmetic: frequencies are kept as 64-bit fractions of a turn, so that
  * position times frequency wraps to the fraction of a turn in integer arithmetic. The error of cos and sin is that of
@@ -30,19 +30,32 @@ typedef enum rosace_rope_scaling_kind {
     ROSACE_ROPE_SCALING_NTK,     /* theta * factor^(d/(d-2)) (bloc97 2023) */
     ROSACE_ROPE_SCALING_DYNAMIC, /* NTK with factor' = factor*seq_len/L - (factor-1) once seq_len > L (transformers "dynamic") */
     ROSACE_ROPE_SCALING_YARN,    /* per-frequency ramp between interpolation and none (Peng et al. 2023; transformers "yarn") */
-    ROSACE_ROPE_SCALING_LLAMA3   /* low/high frequency factors with a smooth ramp (transformers "llama3") */
+    ROSACE_ROPE_SCALING_LLAMA3,  /* low/high frequency factors with a smooth ramp (transformers "llama3") */
+    ROSACE_ROPE_SCALING_NTK_OLD,   /* theta * factor (Su 2023, kexue 9706: the first form of NTK-RoPE) */
+    ROSACE_ROPE_SCALING_NTK_FIXED, /* f_i * factor^(-2(i+1)/d): NTK_OLD with its start put right (Su 2023, kexue 9706) */
+    ROSACE_ROPE_SCALING_NTK_MIXED, /* f_i * factor^(-((i+1)/(d/2))^exponent) (Su 2023, kexue 9706) */
+    ROSACE_ROPE_SCALING_LONGROPE,  /* f_i / short_factor[i], or / long_factor[i] once seq_len > L (Ding et al. 2024; transformers
+                                      "longrope") */
+    ROSACE_ROPE_SCALING_PROPORTIONAL /* the first int(share * d/2) pairs turn by f_i / factor, the rest not at all (transformers
+                                        "proportional") */
 } rosace_rope_scaling_kind;
 
 typedef struct rosace_rope_scaling {
     rosace_rope_scaling_kind kind;
-    double factor;                   /* >= 1; used by all but NONE (default 1) */
-    int64_t original_max_position;   /* L; DYNAMIC, YARN, LLAMA3 */
-    int64_t seq_len;                 /* the length now; DYNAMIC only */
+    double factor;                   /* >= 1; used by all but NONE (default 1); LONGROPE: for the attention factor */
+    int64_t original_max_position;   /* L; DYNAMIC, YARN, LLAMA3, LONGROPE */
+    int64_t seq_len;                 /* the length now; DYNAMIC, LONGROPE */
     double beta_fast, beta_slow;     /* YARN (default 32 and 1) */
-    double attention_factor;         /* YARN; 0: 0.1 ln(factor) + 1, or what mscale and mscale_all_dim say (default 0) */
+    double attention_factor;         /* YARN; 0: 0.1 ln(factor) + 1, or what mscale and mscale_all_dim say (default 0).
+                                        LONGROPE; 0: sqrt(1 + ln(factor) / ln(L)) */
     double mscale, mscale_all_dim;   /* YARN; 0: unused (default 0) */
     bool no_truncate;                /* YARN: do not round the ramp's ends to whole dimensions (default false) */
     double low_freq_factor, high_freq_factor; /* LLAMA3 (default 1 and 4) */
+    double exponent;                 /* NTK_MIXED (default 0.625) */
+    double share;                    /* PROPORTIONAL: above 0, at most 1 (default 1) */
+    const double *short_factor, *long_factor; /* LONGROPE: factor_count numbers above 0 each. They stay the caller's, are read
+                                        by the call that gets the descriptor and by none after it (default NULL) */
+    size_t factor_count;             /* LONGROPE: must be rotary_dim/2 */
 } rosace_rope_scaling;
 
 typedef struct rosace_rope_desc {
@@ -59,7 +72,8 @@ typedef struct rosace_rope_desc {
 #define ROSACE_ROPE_DESC_DEFAULT                                                                                       \
     {                                                                                                                  \
         .struct_size = sizeof(rosace_rope_desc), .theta = 10000.0,                                                     \
-        .scaling = {.factor = 1.0, .beta_fast = 32.0, .beta_slow = 1.0, .low_freq_factor = 1.0, .high_freq_factor = 4.0 } \
+        .scaling = {.factor = 1.0, .beta_fast = 32.0, .beta_slow = 1.0, .low_freq_factor = 1.0, .high_freq_factor = 4.0, \
+                    .exponent = 0.625, .share = 1.0 }                                                                  \
     }
 
 /* Where each token stands. With ids NULL, token s of every batch has the position offset + s; else the int32 at

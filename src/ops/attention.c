@@ -202,6 +202,7 @@ static rosace_status make_plan(rosace_context *context, const rosace_attention_d
     plan->tile = choice.tile;
     snprintf(plan->variant_name, sizeof plan->variant_name, "%s", plan->variant->name);
     status = plan->variant->create(plan);
+    plan->rope.scaling.short_factor = plan->rope.scaling.long_factor = NULL; /* the caller's, and used */
     if (status) goto fail;
     if (desc->max_batch) {
         status = rosace_attention_workspace_bytes(plan, desc->max_batch, desc->max_seq_q, desc->max_seq_k,
@@ -314,7 +315,7 @@ rosace_status rosace_attention_enqueue(rosace_attention_plan *plan, cl_command_q
 
 /* All that makes two one-call descriptors the same plan; zero-filled before it is set, since it is compared as bytes. */
 typedef struct plan_key {
-    rosace_rope_desc rope;
+    rsc_rope_key rope;
     rosace_mask mask;
     const rsc_attention_variant *variant;
     const char *tile;
@@ -327,7 +328,7 @@ typedef struct plan_key {
 static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_attention_choice *choice)
 {
     memset(key, 0, sizeof *key);
-    if (desc->rope) rsc_rope_key(&key->rope, desc->rope);
+    if (desc->rope) rsc_rope_key_set(&key->rope, desc->rope);
     key->has_rope = desc->rope != NULL;
     key->mask.causal = desc->mask.causal;
     key->mask.window_left = desc->mask.window_left;

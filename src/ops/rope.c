@@ -75,6 +75,7 @@ rosace_status rsc_rope_plan_create_as(rosace_context *context, const rosace_rope
     plan->rows = rsc_token_rows_for(rosace_context_device_info(context), device_class, checked.dtype);
     status = upload_frequencies(plan);
     if (status) goto fail;
+    plan->desc.scaling.short_factor = plan->desc.scaling.long_factor = NULL; /* the caller's, and used */
     status = build_kernel(plan);
     if (status) goto fail;
     *out = plan;
@@ -252,10 +253,11 @@ static void drop_plan(void *plan) {
 rosace_status rosace_rope(rosace_context *context, cl_command_queue queue, const rosace_rope_desc *desc,
                           const rosace_rope_args *args, cl_uint num_wait, const cl_event *wait, cl_event *event) {
     if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context = NULL: a context is needed");
-    rosace_rope_desc checked, key;
+    rosace_rope_desc checked;
+    rsc_rope_key key;
     rosace_status status = rsc_rope_check_desc(desc, &checked);
     if (status) return status;
-    rsc_rope_key(&key, &checked);
+    rsc_rope_key_set(&key, &checked);
     rsc_plan_entry *entry;
     void *plan;
     status = rsc_plan_acquire(context, "rope", &key, sizeof key, make_plan, drop_plan, &checked, &entry, &plan);

@@ -189,6 +189,106 @@ static void llama3_fill(const rosace_rope_desc *desc, double *frequencies, doubl
     }
 }
 
+static rosace_status old_check(const rosace_rope_desc *desc) {
+    const rosace_status status = check_factor(&desc->scaling);
+    if (status) return status;
+    if (!isfinite(desc->theta * desc->scaling.factor))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.factor = %g: theta = %g scaled by it is not finite",
+                        desc->scaling.factor, desc->theta);
+    return ROSACE_OK;
+}
+
+static void old_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
+    rsc_rope_powers(desc->theta * desc->scaling.factor, desc->rotary_dim, frequencies);
+    *attention_factor = 1.0;
+}
+
+static void fixed_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
+    none_fill(desc, frequencies, attention_factor);
+    for (size_t i = 0; i < desc->rotary_dim / 2; i++)
+        frequencies[i] *= pow(desc->scaling.factor, -2.0 * (double)(i + 1) / (double)desc->rotary_dim);
+}
+
+static rosace_status mixed_check(const rosace_rope_desc *desc) {
+    const rosace_status status = check_factor(&desc->scaling);
+    if (status) return status;
+    if (!(desc->scaling.exponent > 0.0) || isinf(desc->scaling.exponent))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.exponent = %g: must be finite and above 0",
+                        desc->scaling.exponent);
+    return ROSACE_OK;
+}
+
+static void mixed_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
+    none_fill(desc, frequencies, attention_factor);
+    for (size_t i = 0; i < desc->rotary_dim / 2; i++)
+        frequencies[i] *=
+            pow(desc->scaling.factor, -pow(2.0 * (double)(i + 1) / (double)desc->rotary_dim, desc->scaling.exponent));
+}
+
+static const double *longrope_list(const rosace_rope_scaling *scaling) {
+    return scaling->seq_len > scaling->original_max_position ? scaling->long_factor : scaling->short_factor;
+}
+
+static rosace_status longrope_check(const rosace_rope_desc *desc) {
+    const rosace_rope_scaling *scaling = &desc->scaling;
+    const rosace_status status = check_factor_and_length(scaling);
+    if (status) return status;
+    if (scaling->original_max_position < 2)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.original_max_position = %lld: must be at least 2",
+                        (long long)scaling->original_max_position);
+    if (scaling->seq_len < 0)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.seq_len = %lld: must be the length now, 0 or more",
+                        (long long)scaling->seq_len);
+    if (!(scaling->attention_factor >= 0.0) || isinf(scaling->attention_factor))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT,
+                        "scaling.attention_factor = %g: must be finite and above 0, or 0 for its default",
+                        scaling->attention_factor);
+    if (scaling->factor_count != desc->rotary_dim / 2)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.factor_count = %zu: must be rotary_dim / 2 = %zu",
+                        scaling->factor_count, desc->rotary_dim / 2);
+    const struct {
+        const char *name;
+        const double *list;
+    } lists[] = {{"short_factor", scaling->short_factor}, {"long_factor", scaling->long_factor}};
+    for (size_t l = 0; l < 2; l++) {
+        if (!lists[l].list)
+            return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.%s = NULL: must point to %zu numbers", lists[l].name,
+                            scaling->factor_count);
+        for (size_t i = 0; i < scaling->factor_count; i++)
+            if (!(lists[l].list[i] >= 0x1p-20) || isinf(lists[l].list[i]))
+                return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.%s[%zu] = %g: must be finite and above 2^-20",
+                                lists[l].name, i, lists[l].list[i]);
+    }
+    return ROSACE_OK;
+}
+
+static void longrope_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
+    const rosace_rope_scaling *scaling = &desc->scaling;
+    const double *factors = longrope_list(scaling);
+    none_fill(desc, frequencies, attention_factor);
+    for (size_t i = 0; i < desc->rotary_dim / 2; i++)
+        frequencies[i] /= factors[i];
+    *attention_factor = scaling->attention_factor > 0.0
+                            ? scaling->attention_factor
+                            : sqrt(1.0 + log(scaling->factor) / log((double)scaling->original_max_position));
+}
+
+static rosace_status proportional_check(const rosace_rope_desc *desc) {
+    const rosace_status status = check_factor(&desc->scaling);
+    if (status) return status;
+    if (!(desc->scaling.share > 0.0) || !(desc->scaling.share <= 1.0))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.share = %g: must be above 0 and at most 1",
+                        desc->scaling.share);
+    return ROSACE_OK;
+}
+
+static void proportional_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
+    linear_fill(desc, frequencies, attention_factor);
+    const size_t turning = (size_t)(desc->scaling.share * (double)desc->rotary_dim / 2.0);
+    for (size_t i = turning; i < desc->rotary_dim / 2; i++)
+        frequencies[i] = 0.0;
+}
+
 /* clang-format off */
 static const struct scaling_row {
     rosace_status (*check)(const rosace_rope_desc *desc);
@@ -200,6 +300,11 @@ static const struct scaling_row {
     [ROSACE_ROPE_SCALING_DYNAMIC] = {dynamic_check, dynamic_fill},
     [ROSACE_ROPE_SCALING_YARN]    = {yarn_check,    yarn_fill},
     [ROSACE_ROPE_SCALING_LLAMA3]  = {llama3_check,  llama3_fill},
+    [ROSACE_ROPE_SCALING_NTK_OLD]      = {old_check,          old_fill},
+    [ROSACE_ROPE_SCALING_NTK_FIXED]    = {linear_check,       fixed_fill},
+    [ROSACE_ROPE_SCALING_NTK_MIXED]    = {mixed_check,        mixed_fill},
+    [ROSACE_ROPE_SCALING_LONGROPE]     = {longrope_check,     longrope_fill},
+    [ROSACE_ROPE_SCALING_PROPORTIONAL] = {proportional_check, proportional_fill},
 };
 /* clang-format on */
 
@@ -227,10 +332,11 @@ rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc
     return scalings[checked->scaling.kind].check(checked);
 }
 
-void rsc_rope_key(rosace_rope_desc *key, const rosace_rope_desc *checked) {
+void rsc_rope_key_set(rsc_rope_key *whole, const rosace_rope_desc *checked) {
+    rosace_rope_desc *key = &whole->desc;
     const rosace_rope_scaling *from = &checked->scaling;
     rosace_rope_scaling *to = &key->scaling;
-    memset(key, 0, sizeof *key);
+    memset(whole, 0, sizeof *whole);
     key->head_dim = checked->head_dim;
     key->rotary_dim = checked->rotary_dim;
     key->theta = checked->theta;
@@ -242,7 +348,16 @@ void rsc_rope_key(rosace_rope_desc *key, const rosace_rope_desc *checked) {
     switch (from->kind) {
     case ROSACE_ROPE_SCALING_NONE:
     case ROSACE_ROPE_SCALING_LINEAR:
-    case ROSACE_ROPE_SCALING_NTK: break;
+    case ROSACE_ROPE_SCALING_NTK:
+    case ROSACE_ROPE_SCALING_NTK_OLD:
+    case ROSACE_ROPE_SCALING_NTK_FIXED: break;
+    case ROSACE_ROPE_SCALING_NTK_MIXED: to->exponent = from->exponent; break;
+    case ROSACE_ROPE_SCALING_PROPORTIONAL: to->share = from->share; break;
+    case ROSACE_ROPE_SCALING_LONGROPE:
+        to->original_max_position = from->original_max_position;
+        to->attention_factor = from->attention_factor;
+        memcpy(whole->factors, longrope_list(from), checked->rotary_dim / 2 * sizeof *whole->factors);
+        break;
     case ROSACE_ROPE_SCALING_DYNAMIC:
         to->original_max_position = from->original_max_position;
         /* nothing changes before the training length */

@@ -13,7 +13,11 @@ rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc
 
 /* Of a checked descriptor, what its frequencies depend on, as bytes to compare: zero-filled, padding included, and without
  * the parameters that its scaling does not read, so that they never tell two equal rotations apart. */
-void rsc_rope_key(rosace_rope_desc *key, const rosace_rope_desc *checked);
+typedef struct rsc_rope_key {
+    rosace_rope_desc desc; /* no pointers in it */
+    double factors[512];   /* LONGROPE: those of the list in use */
+} rsc_rope_key;
+void rsc_rope_key_set(rsc_rope_key *key, const rosace_rope_desc *checked);
 
 /* frequencies [rotary_dim/2] in radians per position and the attention factor of a checked descriptor. */
 void rsc_rope_fill(const rosace_rope_desc *checked, double *frequencies, double *attention_factor);

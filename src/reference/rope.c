@@ -71,7 +71,21 @@ static long double frequency(const rosace_rope_desc *desc, size_t i)
         long double stretch = (long double)s->seq_len / (long double)s->original_max_position;
         theta *= powl(s->factor * stretch - (s->factor - 1), d / (d - 2));
     }
+    if (s->kind == ROSACE_ROPE_SCALING_NTK_OLD)
+        theta *= s->factor;
     long double f = powl(theta, -2 * (long double)i / d);
+    /* Su 2023 (kexue 9706) counts pairs from 1: theta_m = base^(-2(m-1)/d), beta = base^(2/d), lambda = factor^(2/d). */
+    const long double m = (long double)i + 1, lambda = powl(s->factor, 2 / d), beta = powl(theta, 2 / d);
+    if (s->kind == ROSACE_ROPE_SCALING_NTK_FIXED)
+        return 1 / (lambda * powl(beta * lambda, m - 1));
+    if (s->kind == ROSACE_ROPE_SCALING_NTK_MIXED) {
+        const long double a = logl(s->factor) / powl(d / 2, s->exponent);
+        return f * expl(-a * powl(m, s->exponent));
+    }
+    if (s->kind == ROSACE_ROPE_SCALING_LONGROPE)
+        return f / (s->seq_len > s->original_max_position ? s->long_factor : s->short_factor)[i];
+    if (s->kind == ROSACE_ROPE_SCALING_PROPORTIONAL)
+        return m <= floorl(s->share * d / 2) ? f / s->factor : 0;
     if (s->kind == ROSACE_ROPE_SCALING_LINEAR)
         return f / s->factor;
     if (s->kind == ROSACE_ROPE_SCALING_LLAMA3)
@@ -85,7 +99,14 @@ static long double frequency(const rosace_rope_desc *desc, size_t i)
 
 static double attention_factor_of(const rosace_rope_desc *desc)
 {
-    return desc->scaling.kind == ROSACE_ROPE_SCALING_YARN ? yarn_attention_factor(&desc->scaling) : 1;
+    const rosace_rope_scaling *s = &desc->scaling;
+    if (s->kind == ROSACE_ROPE_SCALING_YARN)
+        return yarn_attention_factor(s);
+    if (s->kind == ROSACE_ROPE_SCALING_LONGROPE)
+        return s->attention_factor != 0 ? s->attention_factor
+               : s->factor <= 1         ? 1
+                                        : sqrt(1 + log(s->factor) / log((double)s->original_max_position));
+    return 1;
 }
 
 void ref_rope_frequencies(const rosace_rope_desc *desc, double *frequencies, double *attention_factor)

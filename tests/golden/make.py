@@ -52,7 +52,7 @@ def random(*shape):
 # ---- Rotation: fp32 throughout, as transformers does it -----------------------------------------------------------------
 
 # rosace_rope_scaling_kind
-LINEAR, DYNAMIC, YARN, LLAMA3 = 1, 3, 4, 5
+LINEAR, DYNAMIC, YARN, LLAMA3, LONGROPE, PROPORTIONAL = 1, 3, 4, 5, 9, 10
 POSITIONS = [0, 1, 7, 100, 1023]
 
 
@@ -124,6 +124,17 @@ def rope():
     table = torch.nn.Parameter(torch.empty(1024, 24), requires_grad=False)
     create_sinusoidal_embeddings(1024, 24, out=table)
     golden.case("sinusoidal", width=24, positions=POSITIONS, table=table[POSITIONS])
+
+    short, long = [1 + i / 64 for i in range(16)], [1 + 4 * i for i in range(16)]
+    longrope = dict(rope_type="longrope", rope_theta=10000.0, short_factor=short, long_factor=long,
+                    original_max_position_embeddings=512)
+    options = dict(scaling=LONGROPE, original_max_position=512, short_factor=short, long_factor=long)
+    llama_case(golden, "longrope_short", longrope | dict(factor=4.0), positions=[0, 1, 7, 511], **options, factor=4, seq_len=512)
+    llama_case(golden, "longrope_long", longrope | dict(factor=4.0), positions=[0, 1, 7, 512], **options, factor=4, seq_len=513)
+    llama_case(golden, "longrope_phi3", longrope | dict(attention_factor=1.125), positions=[0, 9], **options, factor=4,
+               longrope_attention_factor=1.125, seq_len=10)
+    llama_case(golden, "proportional", dict(rope_type="proportional", rope_theta=10000.0, factor=8.0, partial_rotary_factor=0.3),
+               scaling=PROPORTIONAL, factor=8, share=0.3)
     golden.write()
 
 
