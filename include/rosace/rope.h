@@ -91,6 +91,31 @@ typedef struct rosace_positions {
  * Errors: ROSACE_INVALID_ARGUMENT, as for rosace_rope_plan_create. */
 ROSACE_API rosace_status rosace_rope_frequencies(const rosace_rope_desc *desc, double *frequencies, double *attention_factor);
 
+/* What stands beside a model's rope_scaling or rope_parameters in its config.json; the keys' names are the members'. */
+typedef struct rosace_rope_model {
+    size_t struct_size;      /* sizeof(rosace_rope_model) */
+    const char *name;        /* what errors call the object (default NULL = "rope_parameters") */
+    size_t head_dim;         /* even, 2 to 1024 */
+    double theta;            /* rope_theta, which one in the object overrides (default 0 = 10000) */
+    double partial_rotary_factor;             /* likewise, at most 1 (default 0 = all of the head rotates) */
+    int64_t max_position_embeddings;          /* (default 0 = not known) */
+    int64_t original_max_position_embeddings; /* as Phi-3 has it beside the object; overrides the one in it (default 0 = none) */
+    const char *layer_type;  /* which of the objects in the object, when it has one per kind of layer, as Gemma 3 has:
+                                "full_attention", "sliding_attention" (default NULL) */
+    int64_t seq_len;         /* the length now, for dynamic and longrope (default 0) */
+} rosace_rope_model;
+#define ROSACE_ROPE_MODEL_DEFAULT { .struct_size = sizeof(rosace_rope_model) }
+
+/* The rotation that a transformers model means by the object under "rope_scaling" or "rope_parameters" in its config.json:
+ * `json` is its text, `length` bytes ("null", too: no scaling). Types default, linear, dynamic, yarn, llama3, longrope,
+ * proportional. The layout of pairs and the data type are not in it: *out has the defaults, for the caller to change.
+ * `factors` is the caller's, room for factors_count numbers: with longrope, which needs rotary_dim of them, *out points into it
+ * and is good for as long as it is; other types leave it alone, and it may be NULL. Needs no device.
+ * Errors: ROSACE_INVALID_ARGUMENT, with the key and its value: an unknown type, a key that is missing, of a wrong type or out
+ * of range, a list that is not as long as what rotates. *out is left alone then. */
+ROSACE_API rosace_status rosace_rope_desc_from_json(const char *json, size_t length, const rosace_rope_model *model,
+                                                    double *factors, size_t factors_count, rosace_rope_desc *out);
+
 /* A rotation made ready for a device: kernel built, frequencies uploaded. Serves any batch, length, head count, stride.
  * Thread-safety: a plan may be enqueued from one thread at a time; different plans freely. */
 typedef struct rosace_rope_plan rosace_rope_plan;

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../cli.h"
@@ -25,11 +26,10 @@ const char *position_kind_name(position_kind kind) {
     return "unknown";
 }
 
-/* Where a key is looked for, and what errors call the place. */
+/* Where a key is looked for. */
 typedef struct reader {
     const char *path;
     const json_t *object;
-    const char *prefix; /* "rope_scaling." or "" */
 } reader;
 
 /* A missing or null key takes the default, unless that is negative: then it is required. */
@@ -37,14 +37,14 @@ static bool get_integer(const reader *from, const char *key, int64_t fallback, i
                         int64_t *out) {
     const json_t *value = json_object_get(from->object, key);
     if (!value || json_is_null(value)) {
-        if (fallback < 0) return cli_fail("%s: %s%s is missing", from->path, from->prefix, key);
+        if (fallback < 0) return cli_fail("%s: %s is missing", from->path, key);
         *out = fallback;
         return true;
     }
     /* 4.0 is what some writers make of 4 */
     const double real = json_number_value(value);
     if (!json_is_number(value) || real != floor(real) || real < (double)least || real > (double)most)
-        return cli_fail("%s: %s%s must be a whole number from %lld to %lld", from->path, from->prefix, key,
+        return cli_fail("%s: %s must be a whole number from %lld to %lld", from->path, key,
                         (long long)least, (long long)most);
     *out = (int64_t)real;
     return true;
@@ -61,12 +61,12 @@ static bool get_size(const reader *from, const char *key, int64_t fallback, int6
 static bool get_real(const reader *from, const char *key, double fallback, double least, double *out) {
     const json_t *value = json_object_get(from->object, key);
     if (!value || json_is_null(value)) {
-        if (isnan(fallback)) return cli_fail("%s: %s%s is missing", from->path, from->prefix, key);
+        if (isnan(fallback)) return cli_fail("%s: %s is missing", from->path, key);
         *out = fallback;
         return true;
     }
     if (!json_is_number(value) || !(json_number_value(value) >= least) || !isfinite(json_number_value(value)))
-        return cli_fail("%s: %s%s must be a number of at least %g", from->path, from->prefix, key, least);
+        return cli_fail("%s: %s must be a number of at least %g", from->path, key, least);
     *out = json_number_value(value);
     return true;
 }
@@ -75,7 +75,7 @@ static bool get_bool(const reader *from, const char *key, bool fallback, bool *o
     const json_t *value = json_object_get(from->object, key);
     *out = fallback;
     if (!value || json_is_null(value)) return true;
-    if (!json_is_boolean(value)) return cli_fail("%s: %s%s must be true or false", from->path, from->prefix, key);
+    if (!json_is_boolean(value)) return cli_fail("%s: %s must be true or false", from->path, key);
     *out = json_is_true(value);
     return true;
 }
@@ -85,71 +85,38 @@ static bool only_string(const reader *from, const char *key, const char *allowed
     const json_t *value = json_object_get(from->object, key);
     if (!value || json_is_null(value)) return true;
     if (!json_is_string(value) || strcmp(json_string_value(value), allowed))
-        return cli_fail("%s: %s%s must be \"%s\"", from->path, from->prefix, key, allowed);
+        return cli_fail("%s: %s must be \"%s\"", from->path, key, allowed);
     return true;
 }
 
 static bool only_false(const reader *from, const char *key) {
     bool value;
     if (!get_bool(from, key, false, &value)) return false;
-    return !value || cli_fail("%s: %s%s must be false; models with biases are not run", from->path, from->prefix, key);
+    return !value || cli_fail("%s: %s must be false; models with biases are not run", from->path, key);
 }
 
 /* ---- Rotary embedding -------------------------------------------------------------------------------------------- */
 
-static bool read_yarn(const reader *from, rosace_rope_scaling *scaling) {
-    bool truncate;
-    if (!get_real(from, "beta_fast", 32.0, 1e-6, &scaling->beta_fast) ||
-        !get_real(from, "beta_slow", 1.0, 1e-6, &scaling->beta_slow) ||
-        !get_real(from, "attention_factor", 0.0, 0.0, &scaling->attention_factor) ||
-        !get_real(from, "mscale", 0.0, 0.0, &scaling->mscale) ||
-        !get_real(from, "mscale_all_dim", 0.0, 0.0, &scaling->mscale_all_dim) ||
-        !get_bool(from, "truncate", true, &truncate))
-        return false;
-    scaling->no_truncate = !truncate;
-    return true;
-}
-
 /* rope_scaling (older files) or rope_parameters (newer ones, which hold rope_theta too). */
 static bool read_rope(const reader *root, model_config *config) {
-    config->rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
-    config->rope.head_dim = config->head_dim;
-    if (!get_real(root, "rope_theta", 10000.0, 1.0001, &config->rope.theta)) return false;
-
     const char *key = "rope_parameters";
     const json_t *object = json_object_get(root->object, key);
     if (!object || json_is_null(object)) object = json_object_get(root->object, key = "rope_scaling");
-    if (!object || json_is_null(object)) return true;
-    if (!json_is_object(object)) return cli_fail("%s: %s must be an object", root->path, key);
-    const reader from = {root->path, object, !strcmp(key, "rope_scaling") ? "rope_scaling." : "rope_parameters."};
-    if (!get_real(&from, "rope_theta", config->rope.theta, 1.0001, &config->rope.theta)) return false;
-
-    const json_t *type = json_object_get(object, "rope_type");
-    if (!type) type = json_object_get(object, "type");
-    if (!json_is_string(type)) return cli_fail("%s: %srope_type is missing", root->path, from.prefix);
-    const char *name = json_string_value(type);
-    rosace_rope_scaling *scaling = &config->rope.scaling;
-    if (!strcmp(name, "default")) return true;
-    if (!get_real(&from, "factor", NAN, 1.0, &scaling->factor) ||
-        !get_integer(&from, "original_max_position_embeddings", config->train_length, 2, INT32_MAX,
-                     &scaling->original_max_position))
+    rosace_rope_model model = ROSACE_ROPE_MODEL_DEFAULT;
+    model.name = key;
+    model.head_dim = config->head_dim;
+    model.max_position_embeddings = config->train_length;
+    if (!get_real(root, "rope_theta", 10000.0, 1.0001, &model.theta) ||
+        !get_real(root, "partial_rotary_factor", 1.0, 1e-6, &model.partial_rotary_factor) ||
+        !get_integer(root, "original_max_position_embeddings", 0, 1, INT32_MAX, &model.original_max_position_embeddings))
         return false;
-    if (!strcmp(name, "linear")) {
-        scaling->kind = ROSACE_ROPE_SCALING_LINEAR;
-    } else if (!strcmp(name, "dynamic")) {
-        scaling->kind = ROSACE_ROPE_SCALING_DYNAMIC;
-    } else if (!strcmp(name, "yarn")) {
-        scaling->kind = ROSACE_ROPE_SCALING_YARN;
-        return read_yarn(&from, scaling);
-    } else if (!strcmp(name, "llama3")) {
-        scaling->kind = ROSACE_ROPE_SCALING_LLAMA3;
-        return get_real(&from, "low_freq_factor", NAN, 1e-6, &scaling->low_freq_factor) &&
-               get_real(&from, "high_freq_factor", NAN, 1e-6, &scaling->high_freq_factor);
-    } else {
-        return cli_fail("%s: %srope_type \"%s\" is unknown; known are default, linear, dynamic, yarn, llama3",
-                        root->path, from.prefix, name);
-    }
-    return true;
+    char *text = json_dumps(object ? object : json_null(), JSON_ENCODE_ANY);
+    if (!text) return cli_fail("%s: %s: no memory", root->path, key);
+    const rosace_status status =
+        rosace_rope_desc_from_json(text, strlen(text), &model, config->rope_factors,
+                                   sizeof config->rope_factors / sizeof *config->rope_factors, &config->rope);
+    free(text);
+    return !status || cli_fail("%s: %s", root->path, rosace_last_error());
 }
 
 /* ---- The whole file ---------------------------------------------------------------------------------------------- */
@@ -217,7 +184,7 @@ bool config_load(const char *path, model_config *out) {
     json_t *json = json_loadf(file, JSON_REJECT_DUPLICATES, &error);
     fclose(file);
     if (!json) return cli_fail("%s: line %d: %s", path, error.line, error.text);
-    const reader root = {path, json, ""};
+    const reader root = {path, json};
     const bool ok = json_is_object(json) ? read_config(&root, out) : cli_fail("%s: not a JSON object", path);
     json_decref(json);
     return ok;

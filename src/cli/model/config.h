@@ -20,6 +20,7 @@ typedef struct model_config {
     int64_t train_length; /* max_position_embeddings */
     position_kind position;
     rosace_rope_desc rope; /* POSITION_ROPE: theta and the model's own scaling; DYNAMIC wants seq_len before use */
+    double rope_factors[512]; /* what `rope` may point to: a config is not to be copied */
     float sinusoidal_scale;
     int64_t shaw_max_distance;
 } model_config;
