@@ -9,7 +9,7 @@ import numpy as np
 # Thread pools of peers (OpenMP, OpenBLAS, ONNX Runtime) keep their threads spinning for a while after a call, for the
 # next one's sake. They keep that habit, since it is to their good; whoever comes next starts when the spinning is over.
 PAUSE = 0.3
-SAMPLE = 0.004  # seconds a sample lasts at least, in back-to-back calls
+SAMPLE = 0.02  # seconds a sample lasts at least, in back-to-back calls
 
 
 class Entrant:

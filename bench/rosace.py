@@ -386,6 +386,7 @@ class Rooflines:
         check(cl.clBuildProgram(self.program, 1, c.byref(device.device_cl), options, None, None), "clBuildProgram")
         self.units = max(device.info("compute_units"), 1)
         self.local = 256 if device.info("group") >= 256 else 1
+        self.is_cpu = bool(device.info("type") & 2)
         self._memory = None
 
     def _kernel(self, name, global_size, local_size, *args):
@@ -443,13 +444,24 @@ class Rooflines:
             )
         a, b, sums = self._memory
         second = {"copy": [b], "update": [], "read": [sums]}[kind]
+        page = 4096 // (4 * self.vec)
         found = []
-        for count, chunks, local in ((1024, True, 1), (64, True, 1), (4, False, self.local), (16, False, self.local)):
+        # As in src/cli/bench/roofline.c: vectors to an item, runs of its own, asked for early, stored past the caches.
+        for count, chunks, ahead, past in (
+            (1024, True, 0, False),
+            (64, True, 0, False),
+            (1024, True, page, False),
+            (1024, True, page, True),
+            (4, False, 0, False),
+            (16, False, 0, False),
+        ):
+            if (ahead and not self.is_cpu) or (past and kind != "copy"):
+                continue
             items = self.BYTES // (4 * self.vec) // count
             first, step = (count, 1) if chunks else (1, items)
-            launch = self._kernel(
-                kind + "_floats", items, local, a, *second, c.c_int(count), c.c_uint64(first), c.c_uint64(step)
-            )
+            arguments = [a, *second, c.c_int(count), *map(c.c_uint64, (first, step, ahead))]
+            name = f"{kind}_past_floats" if past else f"{kind}_floats"
+            launch = self._kernel(name, items, 1 if chunks else self.local, *arguments)
             found.append((self._seconds(launch), launch))
         return min(found, key=lambda x: x[0])[1], self.BYTES * (1 if kind == "read" else 2)
 

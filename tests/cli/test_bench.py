@@ -63,7 +63,7 @@ def pairs(seq, window):
 def test_everything():
     text, report = bench()
     run.check(report["schema"] == 1 and report["quick"] is True, "heading of the report")
-    run.check("bench --quick" in report["command"] and report["device"]["id"], "command and device of the report")
+    run.check(report["date"].startswith("20") and "bench --quick" in report["command"] and report["device"]["id"], "command and device of the report")
     rows = report["results"]
     run.check({(r["op"], r["case"]) for r in rows} == set(CASES), f"operations {[r['name'] for r in rows]}")
     run.check(len({r["name"] for r in rows}) == len(rows), "names of cases are unique")

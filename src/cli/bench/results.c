@@ -2,6 +2,7 @@
 #include "results.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "../report.h"
 
@@ -170,10 +171,15 @@ bool bench_write_json(const void *user, FILE *file) {
         json_array_append_new(costs, costs_json(&report->costs[i]));
     for (size_t i = 0; i < report->n_results; i++)
         json_array_append_new(results, result_json(&report->results[i]));
-    json_t *root = json_pack("{s:i, s:s, s:s, s:o, s:b, s:I, s:f, s:o, s:o}", "schema", 1, "rosace", rosace_version(),
-                             "command", report->command, "device", device_json(report->device), "quick", report->quick,
-                             "tensor_bytes", (json_int_t)report->tensor_bytes, "seconds_per_case", report->seconds,
-                             "results", results, "costs", costs);
+    char date[32] = "";
+    const time_t now = time(NULL);
+    const struct tm *utc = gmtime(&now);
+    if (utc) strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", utc);
+    json_t *root = json_pack("{s:i, s:s, s:s, s:s, s:o, s:b, s:I, s:f, s:o, s:o}", "schema", 1, "rosace",
+                             rosace_version(), "date", date, "command", report->command, "device",
+                             device_json(report->device), "quick", report->quick, "tensor_bytes",
+                             (json_int_t)report->tensor_bytes, "seconds_per_case", report->seconds, "results", results,
+                             "costs", costs);
     const bool ok =
         root && !json_dumpf(root, file, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) && fputc('\n', file) != EOF;
     json_decref(root);

@@ -11,7 +11,7 @@ typedef struct bench_roof {
     bool measured;
     timing_stats time;
     double work; /* operations or bytes per launch */
-    char variant[64];
+    char variant[96];
 } bench_roof;
 
 /* One case and the rooflines that were measured in turn with it. */

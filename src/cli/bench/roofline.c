@@ -150,49 +150,68 @@ static bool make_tensors(rooflines *roofs, bool two) {
     return true;
 }
 
-/* Each item moves `count` vectors; runs of its own (chunks) or every n-th. */
-static bool try_memory(rooflines *roofs, roof_kind kind, size_t count, bool chunks, size_t local, double *best_rate) {
-    static const char *const names[N_ROOFS] = {
-        [ROOF_COPY] = "copy_floats", [ROOF_UPDATE] = "update_floats", [ROOF_READ] = "read_floats"};
+/* A way to move memory: each item moves `count` vectors, runs of its own (chunks) or every n-th; lines are asked for
+ * `ahead` vectors early; stores may go past the caches. */
+typedef struct memory_way {
+    size_t count;
+    bool chunks;
+    size_t ahead;
+    bool past;
+} memory_way;
+
+static const char *memory_kernel(roof_kind kind, const memory_way *way) {
+    return kind == ROOF_COPY ? (way->past ? "copy_past_floats" : "copy_floats")
+           : kind == ROOF_UPDATE ? "update_floats" : "read_floats";
+}
+
+static bool try_memory(rooflines *roofs, roof_kind kind, const memory_way *way, double *best_rate) {
     bench_device *device = roofs->device;
     const size_t vectors = roofs->bytes / (sizeof(float) * device->vec);
-    roof_launch launch = {.global = vectors / count, .local = local};
-    const cl_int n = (cl_int)count;
-    const cl_ulong first = chunks ? count : 1, step = chunks ? 1 : launch.global;
+    const size_t local = way->chunks || device->info->max_work_group_size < 256 ? 1 : 256;
+    roof_launch launch = {.global = vectors / way->count, .local = local};
+    const char *name = memory_kernel(kind, way);
+    const cl_int count = (cl_int)way->count;
+    const cl_ulong first = way->chunks ? way->count : 1, step = way->chunks ? 1 : launch.global, ahead = way->ahead;
     const cl_mem *second = kind == ROOF_COPY ? &roofs->b : kind == ROOF_READ ? &roofs->sums : NULL;
-    if (!launch.global || (local && launch.global % local)) return true; /* a tensor too small for this one */
-    if (!(launch.kernel = make_kernel(device, names[kind]))) return false;
+    if (!launch.global || launch.global % local) return true; /* a tensor too small for this one */
+    if (!(launch.kernel = make_kernel(device, name))) return false;
     cl_uint index = 0;
     cl_int code = clSetKernelArg(launch.kernel, index++, sizeof roofs->a, &roofs->a);
     if (!code && second) code = clSetKernelArg(launch.kernel, index++, sizeof *second, second);
-    if (!code) code = clSetKernelArg(launch.kernel, index++, sizeof n, &n);
+    if (!code) code = clSetKernelArg(launch.kernel, index++, sizeof count, &count);
     if (!code) code = clSetKernelArg(launch.kernel, index++, sizeof first, &first);
     if (!code) code = clSetKernelArg(launch.kernel, index++, sizeof step, &step);
+    if (!code) code = clSetKernelArg(launch.kernel, index++, sizeof ahead, &ahead);
     if (code) {
         clReleaseKernel(launch.kernel);
-        return cli_fail_cl(code, "cannot set the arguments of %s", names[kind]);
+        return cli_fail_cl(code, "cannot set the arguments of %s", name);
     }
     launch.work = (double)roofs->bytes * (kind == ROOF_READ ? 1.0 : 2.0);
-    snprintf(launch.variant, sizeof launch.variant, "vectors of %u, %zu to an item, %s", device->vec, count,
-             chunks ? "side by side" : "interleaved");
+    snprintf(launch.variant, sizeof launch.variant, "vectors of %u, %zu to an item, %s%s%s", device->vec, way->count,
+             way->chunks ? "runs" : "interleaved", way->ahead ? ", asked for early" : "",
+             way->past ? ", stored past the caches" : "");
     return compete(roofs, kind, &launch, best_rate);
 }
 
 static bool find_memory(rooflines *roofs, roof_kind kind) {
-    const size_t local = roofs->device->info->max_work_group_size >= 256 ? 256 : 1;
+    const bool cpu = roofs->device->info->device_class == ROSACE_DEVICE_CPU;
+    const size_t page = 4096 / (sizeof(float) * roofs->device->vec);
+    const memory_way ways[] = {
+        {1024, true, 0, false}, {64, true, 0, false}, {1024, true, page, false}, {1024, true, page, true},
+        {4, false, 0, false},   {16, false, 0, false},
+    };
     double best_rate = 0.0;
     if (!make_tensors(roofs, kind == ROOF_COPY)) return false;
     /* The sums take a vector per item, at most one for four read. */
     if (kind == ROOF_READ && !roofs->sums &&
         !(roofs->sums = bench_buffer(roofs->device, ROSACE_F32, roofs->bytes / sizeof(float) / 4)))
         return false;
-    const bool ok = try_memory(roofs, kind, 1024, true, 1, &best_rate) &&
-                    try_memory(roofs, kind, 64, true, 1, &best_rate) &&
-                    try_memory(roofs, kind, 4, false, local, &best_rate) &&
-                    try_memory(roofs, kind, 16, false, local, &best_rate);
-    if (ok && !roofs->launch[kind].kernel)
-        return cli_fail("a tensor of %zu bytes is too small to measure bandwidth", roofs->bytes);
-    return ok;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        if ((ways[i].ahead && !cpu) || (ways[i].past && kind != ROOF_COPY)) continue;
+        if (!try_memory(roofs, kind, &ways[i], &best_rate)) return false;
+    }
+    return roofs->launch[kind].kernel ||
+           cli_fail("a tensor of %zu bytes is too small to measure bandwidth", roofs->bytes);
 }
 
 bool rooflines_entry(rooflines *roofs, roof_kind kind, timing_entry *out) {

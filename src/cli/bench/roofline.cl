@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a device can do at best: arithmetic without memory, memory without arithmetic. Also the data that benches run on.
+ * What a device can do at best: arithmetic without memory, memory without arithmetic. Also the data that benches run
+ * on.
  *
  * Defines: VEC 1, 2, 4, 8, 16: floats per vector.
  */
@@ -22,8 +23,8 @@ typedef JOIN(float, VEC) vec;
 #define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
 #endif
 
-/* 12 chains that do not depend on each other hide the latency of the instruction (4 to 5 cycles at 2 per cycle), and leave
- * room for x and y in 16 registers. Every chain goes to 1, far from infinity and from denormals. */
+/* 12 chains that do not depend on each other hide the latency of the instruction (4 to 5 cycles at 2 per cycle), and
+ * leave room for x and y in 16 registers. Every chain goes to 1, far from infinity and from denormals. */
 #define CHAINS 12
 #define FMA_LOOP(type, out)                                                                                            \
     type a0 = first, a1 = a0 + 0.01f, a2 = a0 + 0.02f, a3 = a0 + 0.03f, a4 = a0 + 0.04f, a5 = a0 + 0.05f;              \
@@ -51,26 +52,55 @@ __kernel void fma_scalar(__global float *out, float factor, int loops) {
     FMA_LOOP(float, out[item]);
 }
 
+/* Where the compiler makes code for the host's processor, lines can be asked for early, past the end of the page at which
+ * the processor's own prefetching stops, and stores can go past the caches, which saves reading what is overwritten. */
+#if defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
+#define ASK_FOR(p) __builtin_prefetch((__private const void *)(size_t)(p))
+#define STORE_PAST(value, p) __builtin_nontemporal_store(value, p)
+#else
+#define ASK_FOR(p)
+#define STORE_PAST(value, p) (*(p) = (value))
+#endif
+
 /* Item i handles `count` vectors: first * i, first * i + step, ... So items own runs (first = count, step = 1), or
- * neighbours read neighbours (first = 1, step = global size). */
-__kernel void copy_floats(__global const vec *restrict from, __global vec *restrict to, int count, ulong first, ulong step) {
+ * neighbours read neighbours (first = 1, step = global size). ahead: how many vectors before its use one is asked for. */
+__kernel void copy_floats(__global const vec *restrict from, __global vec *restrict to, int count, ulong first,
+                          ulong step, ulong ahead) {
     size_t at = get_global_id(0) * first;
-    for (int i = 0; i < count; i++, at += step)
+    for (int i = 0; i < count; i++, at += step) {
+        ASK_FOR(from + at + ahead);
         to[at] = from[at];
+    }
+}
+
+/* The same with stores past the caches. */
+__kernel void copy_past_floats(__global const vec *restrict from, __global vec *restrict to, int count, ulong first,
+                               ulong step, ulong ahead) {
+    size_t at = get_global_id(0) * first;
+    for (int i = 0; i < count; i++, at += step) {
+        ASK_FOR(from + at + ahead);
+        STORE_PAST(from[at], to + at);
+    }
 }
 
 /* In place: what is written has just been read. Signs go back and forth, magnitudes stay. */
-__kernel void update_floats(__global vec *data, int count, ulong first, ulong step) {
+__kernel void update_floats(__global vec *data, int count, ulong first, ulong step, ulong ahead) {
     size_t at = get_global_id(0) * first;
-    for (int i = 0; i < count; i++, at += step)
+    for (int i = 0; i < count; i++, at += step) {
+        ASK_FOR(data + at + ahead);
         data[at] = -data[at];
+    }
 }
 
 /* out: a vector per item, so that no compiler drops what is read. count is a multiple of 4. */
-__kernel void read_floats(__global const vec *from, __global vec *out, int count, ulong first, ulong step) {
+__kernel void read_floats(__global const vec *from, __global vec *out, int count, ulong first, ulong step, ulong ahead) {
     size_t at = get_global_id(0) * first;
     vec a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
     for (int i = 0; i < count; i += 4, at += 4 * step) {
+        ASK_FOR(from + at + ahead);
+        ASK_FOR(from + at + ahead + step);
+        ASK_FOR(from + at + ahead + 2 * step);
+        ASK_FOR(from + at + ahead + 3 * step);
         a += from[at];
         b += from[at + step];
         c += from[at + 2 * step];

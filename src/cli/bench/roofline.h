@@ -23,7 +23,7 @@ typedef struct roof_launch {
     cl_kernel kernel;
     size_t global, local; /* local 0: the driver's choice */
     double work;          /* operations or bytes per launch */
-    char variant[64];     /* "vectors of 16, 8 work-items" */
+    char variant[96];     /* "vectors of 16, 8 work-items" */
 } roof_launch;
 
 typedef struct rooflines {
