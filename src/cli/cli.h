@@ -19,6 +19,7 @@ enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 };
 int cmd_bench(int argc, const char **argv);
 int cmd_devices(int argc, const char **argv);
 int cmd_eval(int argc, const char **argv);
+int cmd_tune(int argc, const char **argv);
 
 /* Prints "rosace: <text>" on the standard error and returns false, so that a check reads `return cli_fail(...)`. */
 bool cli_fail(const char *format, ...) CLI_PRINTF(1, 2);

@@ -2,6 +2,7 @@
  * rosace devices: what there is, in a table, in full (-v) or as JSON. */
 #include <inttypes.h>
 #include <jansson.h>
+#include <rosace/tune.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,35 @@ static void print_table(const rosace_device_info *devices, size_t count, const r
     }
 }
 
+typedef struct tuned_summary {
+    size_t classes;
+    char first[16], last[16]; /* dates */
+} tuned_summary;
+
+static void add_tuned(void *user, const rosace_tuned_class *tuned) {
+    tuned_summary *summary = user;
+    if (!summary->classes++) snprintf(summary->first, sizeof summary->first, "%s", tuned->date);
+    if (strcmp(tuned->date, summary->first) < 0) snprintf(summary->first, sizeof summary->first, "%s", tuned->date);
+    if (strcmp(tuned->date, summary->last) > 0) snprintf(summary->last, sizeof summary->last, "%s", tuned->date);
+}
+
+/* A context knows what was measured; a device that gives none has not been tuned either. */
+static void print_tuned(const rosace_device_info *d) {
+    rosace_context_desc desc = ROSACE_CONTEXT_DESC_DEFAULT;
+    rosace_context *context = NULL;
+    tuned_summary summary = {.classes = 0};
+    char id[24];
+    snprintf(id, sizeof id, "%u:%u", d->platform_index, d->device_index);
+    desc.device = id;
+    if (d->score >= 0 && !rosace_context_create(&desc, &context)) {
+        if (rosace_tuned_visit(context, add_tuned, &summary)) summary.classes = 0;
+        rosace_context_destroy(&context);
+    }
+    if (!summary.classes) printf("  tuned             no (rosace tune --device %s)\n", id);
+    else if (!strcmp(summary.first, summary.last)) printf("  tuned             %zu classes, %s\n", summary.classes, summary.last);
+    else printf("  tuned             %zu classes, %s to %s\n", summary.classes, summary.first, summary.last);
+}
+
 static void print_full(const rosace_device_info *d, bool chosen) {
     char memory[32], alloc[32], local[32], sub[64];
     memory_text(d->global_memory_bytes, memory, sizeof memory);
@@ -114,6 +144,7 @@ static void print_full(const rosace_device_info *d, bool chosen) {
                                        : d->has_amd_gcn    ? "by GCN/RDNA built-ins (AMD's compiler)"
                                                            : "no extension for them");
     printf("  Intel subgroups   %s\n", d->has_intel_subgroups ? "yes" : "no");
+    print_tuned(d);
     printf("  score             %d: %s\n\n", d->score, d->score_reason);
 }
 

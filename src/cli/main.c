@@ -17,6 +17,7 @@ static const struct {
     {"devices", "rosace devices", cmd_devices, "list the OpenCL devices of this machine and what each can do"},
     {"eval", "rosace eval", cmd_eval, "measure a language model at growing lengths under each position system"},
     {"help", "rosace help", cmd_help, "print this, or the help of a command"},
+    {"tune", "rosace tune", cmd_tune, "measure which kernels are the fastest on a device, and remember it"},
     {"version", "rosace version", cmd_version, "print the version"},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };

@@ -32,7 +32,7 @@ def leftovers():
 
 
 def test_help():
-    for args in (["--help"], ["help"], ["help", "eval"], ["eval", "--help"], ["help", "devices"], ["devices", "-h"]):
+    for args in (["--help"], ["help"], ["help", "eval"], ["eval", "--help"], ["help", "devices"], ["devices", "-h"], ["help", "tune"]):
         result = run.good(*args)
         run.check("Usage: rosace" in result.stdout and result.stderr == "", f"{args}: {result}")
     run.check(run.good("version").stdout.startswith("rosace "), "version")
