@@ -11,7 +11,7 @@
 #include <time.h>
 
 /* A size is large enough when it takes this long; and a row this much slower than the best so far runs no more. */
-static const double long_enough = 4e3, too_long = 10e6, most_of_class = 2e6; /* microseconds */
+static const double long_enough = 15e3, too_long = 10e6, most_of_class = 2e6; /* microseconds */
 static const double hopeless_first = 1.5, hopeless_later = 1.15;
 /* What another row must gain before it is taken instead of the standard one. */
 static const double worth_it = 0.97;
@@ -173,7 +173,7 @@ static rosace_status run_rounds(const rsc_tunable *tunable, rsc_bench *bench, do
             row->microseconds[row->runs++] = microseconds;
             spent += repeats * microseconds;
         }
-        if (!round) repeats = (unsigned)fmin(100.0, ceil(long_enough / 2 / shortest_of(m)));
+        if (!round) repeats = (unsigned)fmin(100.0, ceil(long_enough / 4 / shortest_of(m)));
         if (round >= 2 && spent > most_of_class) break;
     }
     return ROSACE_OK;

@@ -10,6 +10,7 @@
 #include <rosace/attention.h>
 #include <rosace/layers.h>
 #include <rosace/matmul.h>
+#include <rosace/tune.h>
 
 #include <dlfcn.h>
 #include <ftw.h>
@@ -150,6 +151,22 @@ static rosace_status cross_entropy(const world *w, rosace_context *context, cl_e
 {
     return rosace_cross_entropy(context, w->queue, array_of(w->in[0]), array_of(w->ids), array_of(w->out), SEQ, WIDTH, 0,
                                 NULL, event);
+}
+
+/* Stops when all is ready to run. What follows shows that the context is still of use. */
+static bool stop_early(void *user, const rosace_tune_event *event)
+{
+    (void)user;
+    return event->warning != NULL;
+}
+
+static rosace_status tune(const world *w, rosace_context *context, cl_event *event)
+{
+    rosace_tune_options options = ROSACE_TUNE_OPTIONS_DEFAULT;
+    options.operations = ROSACE_TUNE_ATTENTION;
+    options.progress = stop_early;
+    const rosace_status status = rosace_tune(context, &options, NULL);
+    return status ? status : add(w, context, event);
 }
 
 /* ---- The world ----------------------------------------------------------------------------------------------------- */
@@ -361,9 +378,18 @@ START_TEST(a_cache_on_disk_survives_every_fault)
 }
 END_TEST
 
+START_TEST(tune_survives_every_fault)
+{
+    char folder[] = "/tmp/rosace-faults-XXXXXX";
+    ck_assert(mkdtemp(folder) != NULL);
+    sweep("tune", tune, folder);
+    ck_assert_int_eq(nftw(folder, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+END_TEST
+
 HARNESS_HOST_SUITE("faults", context_survives_every_fault, add_survives_every_fault, attention_fused_survives_every_fault,
                    attention_gemm_survives_every_fault, attention_plan_survives_every_fault,
                    cross_entropy_survives_every_fault, embedding_survives_every_fault, mask_matrix_survives_every_fault,
                    matmul_survives_every_fault, rmsnorm_survives_every_fault, rope_survives_every_fault,
                    sinusoidal_survives_every_fault, softmax_survives_every_fault, swiglu_survives_every_fault,
-                   a_cache_on_disk_survives_every_fault)
+                   a_cache_on_disk_survives_every_fault, tune_survives_every_fault)
