@@ -67,21 +67,22 @@ def difference(a, b):
 
 
 def warm_up(entrant):
-    entrant.many(1)
+    """Finds how many calls make a sample. The first call has been made for the comparison; slow work needs no second."""
     calls = 1
     while True:
         begin = time.perf_counter()
         entrant.many(calls)
         seconds = time.perf_counter() - begin
         if seconds >= SAMPLE or calls >= 4096:
-            entrant.calls = calls
-            return seconds / calls
+            entrant.calls, entrant.seconds = calls, seconds
+            return
         calls = min(4096, int(calls * min(8.0, SAMPLE / max(seconds, 1e-9) + 1)))
 
 
 def interleave(entrants, seconds, least=3, most=200, pause=PAUSE):
-    """Rounds of one sample each until about `seconds` have gone into them. The pause's processor time is kept, as the
-    evidence that nobody spins into the next one's sample."""
+    """Rounds of one sample each until about `seconds` have gone into them. An entrant that would take more than its share
+    of that leaves early, after three samples at least (two, if a sample takes seconds). The pause's processor time is
+    kept, as the evidence that nobody spins into the next one's sample."""
     for entrant in entrants:
         warm_up(entrant)
         time.sleep(pause)
@@ -89,6 +90,9 @@ def interleave(entrants, seconds, least=3, most=200, pause=PAUSE):
     rounds = 0
     while rounds < least or (rounds < most and time.perf_counter() - begin < seconds):
         for entrant in entrants:
+            taken = len(entrant.samples)
+            if entrant.seconds * taken > seconds / 3 and taken >= (2 if entrant.seconds > 1 else 3):
+                continue
             start = time.perf_counter()
             entrant.many(entrant.calls)
             entrant.samples.append((time.perf_counter() - start) / entrant.calls)
