@@ -6,7 +6,8 @@
  *     out[b] = x[b] cos + x[a] sin      i = 0 .. ROTARY_DIM/2 - 1, angle = position * frequency i
  *
  * q, k, q_out, k_out   tensors [batch, seq, head, HEAD_DIM] with the views of `args`; an output may be its input
- * frequency            fractions of a turn: high words [ROTARY_DIM/2], then low words [ROTARY_DIM/2]
+ * frequency            fractions of a turn: high words [ROTARY_DIM/2], then low words [ROTARY_DIM/2]; then, with several
+ *                      axes, the axis of each pair [ROTARY_DIM/2]
  * ids                  int32 positions, when args.place.use_ids
  *
  * The angles of a token are the same for all its heads, so that one work-item takes some pairs of a token through many
@@ -21,6 +22,7 @@
  *   REST_VEC     elements at a time behind ROTARY_DIM; divides HEAD_DIM - ROTARY_DIM (default 1)
  *   LANES        1 or any divisor of ROTARY_DIM/2/VEC (default 1)
  *   GROUP        work-group size along axis 0 (default 1)
+ *   AXES         of positions: 1 to 4 (default 1)
  *   PREFETCH     1: what is args.ahead elements further is asked for early (default 0)
  *   DTYPE_F16    as in lib/dtype.clh
  */
@@ -47,6 +49,9 @@
 #endif
 #ifndef GROUP
 #define GROUP 1
+#endif
+#ifndef AXES
+#define AXES 1
 #endif
 #ifndef PREFETCH
 #define PREFETCH 0
@@ -155,16 +160,33 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
     const long ahead[2] = {args.ahead[0], args.ahead[1]};
 
     for (size_t row = first_row; row < end_row; row++) {
+#if AXES > 1
+        int position[AXES];
+        for (int a = 0; a < AXES; a++) {
+            rope_place on_axis = place;
+            on_axis.offset += a * args.axis_stride;
+            position[a] = place_of(&on_axis, ids, batch, row);
+        }
+#else
         const int position = place_of(&place, ids, batch, row);
         const float signed_scale = position < 0 ? -sine_scale : sine_scale;
+#endif
         VN(float) c[MINE], s[MINE];
         UNROLL
         for (uint i = 0; i < MINE; i++) {
             const uint pair = (lane + i * LANES) * VEC;
             const VN(uint) hi = load_frequency(frequency, pair), lo = load_frequency(frequency, PAIRS + pair);
+#if AXES > 1
+            const VN(uint) axis = load_frequency(frequency, 2 * PAIRS + pair);
+            VN(int) at = position[0];
+            for (int a = 1; a < AXES; a++) at = axis == (uint)a ? (VN(int))(position[a]) : at;
+            c[i] = angles_cos_sin(hi, lo, abs(at), &s[i]);
+            s[i] *= at < 0 ? (VN(float))(-sine_scale) : (VN(float))(sine_scale);
+#else
             c[i] = angle_cos_sin(hi, lo, abs(position), &s[i]);
-            c[i] *= scale;
             s[i] *= signed_scale;
+#endif
+            c[i] *= scale;
         }
         rotate_heads(q + row_at(&q_view, batch, row, q_head), q_view.head_stride,
                      q_out + row_at(&q_out_view, batch, row, q_head), q_out_view.head_stride, q_heads, lane, c, s,

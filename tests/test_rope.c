@@ -53,27 +53,29 @@ static void name_case(const rope_case *c) {
         (long long)c->first, (long long)c->last);
 }
 
-/* Positions of the reference [batch*seq], and the same for the call. */
+/* Positions of the reference [axes, batch*seq], and the same for the call. */
 static int32_t *make_positions(const rope_case *c, rosace_positions *call) {
-    int32_t *positions = harness_alloc(c->batch * c->seq, sizeof *positions);
+    const size_t axes = c->desc.axes ? c->desc.axes : 1, tokens = c->batch * c->seq;
+    int32_t *positions = harness_alloc(axes * tokens, sizeof *positions);
     *call = (rosace_positions){.seq_stride = 1};
     if (c->positions == OFFSET) {
         call->offset = c->first;
-        for (size_t i = 0; i < c->batch * c->seq; i++)
+        for (size_t i = 0; i < axes * tokens; i++)
             positions[i] = (int32_t)(c->first + (int64_t)(i % c->seq));
         return positions;
     }
     /* Every third element is an id, so that strides count; rows are packed behind one another. */
     const size_t rows = c->positions == IDS ? c->batch : 1;
-    int32_t *ids = harness_alloc(3 * rows * c->seq, sizeof *ids);
-    for (size_t i = 0; i < rows * c->seq; i++)
+    int32_t *ids = harness_alloc(3 * axes * rows * c->seq, sizeof *ids);
+    for (size_t i = 0; i < axes * rows * c->seq; i++)
         ids[3 * i] = (int32_t)harness_random_integer(c->first, c->last);
-    for (size_t i = 0; i < c->batch * c->seq; i++)
-        positions[i] = (int32_t)(ids[3 * (i % (rows * c->seq))] + c->id_offset);
+    for (size_t i = 0; i < axes * tokens; i++)
+        positions[i] = (int32_t)(ids[3 * (i / tokens * rows * c->seq + i % (rows * c->seq))] + c->id_offset);
+    call->axis_stride = (ptrdiff_t)(3 * rows * c->seq);
     call->offset = c->id_offset;
     call->seq_stride = 3;
     call->batch_stride = c->positions == IDS ? (ptrdiff_t)(3 * c->seq) : 0;
-    call->ids = harness_int32(ids, 3 * rows * c->seq, &call->ids_offset);
+    call->ids = harness_int32(ids, 3 * axes * rows * c->seq, &call->ids_offset);
     return positions;
 }
 
@@ -114,6 +116,37 @@ static void run(const rope_case *c, const char *op) {
         harness_check(op, &out[i], values[i], tolerance_for(&c->desc));
     }
 }
+
+/* Time, row and column as vision models have them; every program with positions of all kinds. */
+START_TEST(several_axes) {
+    static const struct {
+        size_t axes, rotary_dim, sections[4];
+        rosace_rope_axis_order order;
+        bool restart, interleaved;
+    } cases[] = {
+        {3, 0, {8, 12, 12, 0}, ROSACE_ROPE_AXES_CONTIGUOUS, false, false},
+        {3, 0, {12, 10, 10, 0}, ROSACE_ROPE_AXES_INTERLEAVED, false, false},
+        {2, 0, {16, 16, 0, 0}, ROSACE_ROPE_AXES_CONTIGUOUS, true, false},
+        {4, 40, {5, 0, 7, 8}, ROSACE_ROPE_AXES_CONTIGUOUS, true, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        rope_case c = plain_case;
+        c.desc.axes = cases[i].axes;
+        c.desc.rotary_dim = cases[i].rotary_dim;
+        memcpy(c.desc.sections, cases[i].sections, sizeof c.desc.sections);
+        c.desc.axis_order = cases[i].order;
+        c.desc.axis_restart = cases[i].restart;
+        c.desc.interleaved = cases[i].interleaved;
+        c.desc.dtype = i % 2 ? ROSACE_F16 : ROSACE_F32;
+        c.batch = 2;
+        for (c.positions = 0; c.positions < POSITION_KINDS; c.positions++) {
+            c.first = c.positions == OFFSET ? 1000 : INT32_MIN;
+            c.last = INT32_MAX;
+            run(&c, "rope on several axes");
+        }
+    }
+}
+END_TEST
 
 START_TEST(rotates_every_layout_in_place_and_out_of_place) {
     for (int layout = 0; layout < HARNESS_LAYOUTS; layout++)
@@ -311,7 +344,7 @@ START_TEST(rotates_as_every_class_of_device) {
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("rope", rotates_as_every_class_of_device, rotates_every_layout_in_place_and_out_of_place,
+HARNESS_DEVICE_SUITE("rope", rotates_as_every_class_of_device, rotates_every_layout_in_place_and_out_of_place, several_axes,
                      rotates_awkward_sizes, rotates_grouped_heads_and_one_tensor_alone, rotates_long_sequences,
                      rotates_at_any_position, rotates_with_every_scaling, rotates_random_cases,
                      rotates_packed_qkv_in_place)

@@ -136,6 +136,26 @@ START_TEST(positions_are_checked) {
 }
 END_TEST
 
+START_TEST(axes_are_checked) {
+    INVALID(c.desc.axes = 5, "axes = 5");
+    INVALID(c.desc.axes = 2, "sections = 0, 0, 0, 0: must be rotary_dim / 2 = 8 together");
+    INVALID((c.desc.axes = 2, c.desc.sections[0] = 4, c.desc.sections[1] = 5), "sections = 4, 5");
+    INVALID((c.desc.axes = 2, c.desc.sections[0] = 4, c.desc.sections[2] = 4), "sections[2] = 4");
+    INVALID((c.desc.axes = 2, c.desc.sections[0] = SIZE_MAX, c.desc.sections[1] = 9), "sections[0]");
+    INVALID((c.desc.axes = 2, c.desc.sections[0] = 8, c.desc.axis_order = (rosace_rope_axis_order)2), "axis_order = 2");
+    INVALID((c.desc.axes = 3, c.desc.sections[0] = 0, c.desc.sections[1] = 4, c.desc.sections[2] = 4,
+             c.desc.axis_order = ROSACE_ROPE_AXES_INTERLEAVED), "sections[1] = 4: every axes = 3-th of 8 pairs is too few");
+    INVALID((c.desc.axes = 2, c.desc.sections[0] = 4, c.desc.sections[1] = 4, c.desc.axis_restart = true,
+             c.desc.scaling.kind = ROSACE_ROPE_SCALING_NTK), "axis_restart: scaling.kind = 2");
+    INVALID((c.desc.axes = 2, c.desc.sections[0] = 4, c.desc.sections[1] = 4, c.desc.axis_restart = true,
+             c.desc.axis_order = ROSACE_ROPE_AXES_INTERLEAVED), "axis_restart: needs");
+    INVALID((c.desc.axes = 2, c.desc.sections[0] = 4, c.desc.sections[1] = 4, c.args.positions.axis_stride = -1),
+            "positions.axis_stride = -1");
+    INVALID((c.desc.axes = 2, c.desc.sections[0] = 4, c.desc.sections[1] = 4, c.args.positions.axis_stride = 1000000),
+            "positions.ids");
+}
+END_TEST
+
 START_TEST(the_valid_call_passes) {
     call c;
     make_call(&c);
@@ -149,4 +169,4 @@ START_TEST(the_valid_call_passes) {
 END_TEST
 
 HARNESS_DEVICE_SUITE("rope_errors", pointers_and_sizes_are_checked, tensors_are_checked, overlaps_are_checked,
-                     positions_are_checked, the_valid_call_passes)
+                     positions_are_checked, axes_are_checked, the_valid_call_passes)

@@ -126,6 +126,20 @@ START_TEST(parts_of_a_head)
 }
 END_TEST
 
+START_TEST(sections_become_axes)
+{
+    const rosace_rope_model model = model_of(128, 32768);
+    rosace_rope_desc d = read("{\"type\": \"mrope\", \"mrope_section\": [16, 24, 24]}", &model);
+    ck_assert_int_eq(d.scaling.kind, ROSACE_ROPE_SCALING_NONE);
+    ck_assert_uint_eq(d.axes, 3);
+    ck_assert(d.sections[0] == 16 && d.sections[1] == 24 && d.sections[2] == 24);
+    ck_assert_int_eq(d.axis_order, ROSACE_ROPE_AXES_CONTIGUOUS);
+    d = read("{\"rope_type\": \"yarn\", \"factor\": 2, \"mrope_section\": [24, 20, 20], \"mrope_interleaved\": true}", &model);
+    ck_assert_int_eq(d.scaling.kind, ROSACE_ROPE_SCALING_YARN);
+    ck_assert_int_eq(d.axis_order, ROSACE_ROPE_AXES_INTERLEAVED);
+}
+END_TEST
+
 START_TEST(objects_by_kind_of_layer)
 {
     const char *json = "{\"full_attention\": {\"rope_type\": \"linear\", \"factor\": 8, \"rope_theta\": 1000000},"
@@ -192,6 +206,10 @@ START_TEST(refusals_name_key_and_value)
          "rope_scaling.short_factor[2] = -2: must be a number above 0"},
         {"{\"rope_type\": \"longrope\", \"short_factor\": [1, 1, 1, 1], \"long_factor\": [1, 1, 1, \"x\"]}",
          "rope_scaling.long_factor[3] = \"x\""},
+        {"{\"type\": \"mrope\", \"mrope_section\": [1, 2]}", "rope_scaling: sections = 1, 2, 0, 0: must be rotary_dim / 2 = 4"},
+        {"{\"type\": \"mrope\", \"mrope_section\": [4]}", "rope_scaling.mrope_section = [4]: must be a list of 2 to 4"},
+        {"{\"type\": \"mrope\", \"mrope_section\": [2, -1, 3]}", "rope_scaling.mrope_section = [2,-1,3]"},
+        {"{\"type\": \"mrope\", \"mrope_section\": [2, 2], \"mrope_interleaved\": 1}", "rope_scaling.mrope_interleaved = 1"},
         {"{\"rope_type\": \"proportional\", \"factor\": 0}", "rope_scaling.factor = 0"},
     };
     rosace_rope_model model = model_of(8, 4096);
@@ -237,4 +255,4 @@ START_TEST(arguments_are_checked)
 END_TEST
 
 HARNESS_HOST_SUITE("rope_json", types_become_scalings, yarn_with_all_it_may_have, longrope_points_into_the_callers_numbers,
-                   parts_of_a_head, objects_by_kind_of_layer, refusals_name_key_and_value, arguments_are_checked)
+                   parts_of_a_head, sections_become_axes, objects_by_kind_of_layer, refusals_name_key_and_value, arguments_are_checked)

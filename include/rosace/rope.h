@@ -58,6 +58,12 @@ typedef struct rosace_rope_scaling {
     size_t factor_count;             /* LONGROPE: must be rotary_dim/2 */
 } rosace_rope_scaling;
 
+/* Which axis a pair takes its position from, when a token stands at several: time, row and column of an image, say. */
+typedef enum rosace_rope_axis_order {
+    ROSACE_ROPE_AXES_CONTIGUOUS = 0, /* the first sections[0] pairs from axis 0, the next from axis 1, ... (Qwen2-VL) */
+    ROSACE_ROPE_AXES_INTERLEAVED     /* pair i from axis a = i mod axes while i < axes * sections[a], else from axis 0 (Qwen3-VL) */
+} rosace_rope_axis_order;
+
 typedef struct rosace_rope_desc {
     size_t struct_size;          /* sizeof(rosace_rope_desc) */
     size_t head_dim;             /* elements per head: even, 2 to 1024 */
@@ -68,6 +74,11 @@ typedef struct rosace_rope_desc {
                                     false) */
     rosace_dtype dtype;          /* of every tensor (default ROSACE_F32) */
     rosace_rope_scaling scaling; /* (default NONE) */
+    size_t axes;                 /* 1 to 4 (default 0 = 1) */
+    size_t sections[4];          /* with several axes: how many pairs each has; rotary_dim/2 together */
+    rosace_rope_axis_order axis_order; /* (default CONTIGUOUS) */
+    bool axis_restart;           /* CONTIGUOUS: frequencies begin anew in each section, theta^(-j/sections[a]) for its pair j:
+                                    2-D rotation as vision transformers have it; scaling NONE or LINEAR (default false) */
 } rosace_rope_desc;
 #define ROSACE_ROPE_DESC_DEFAULT                                                                                       \
     {                                                                                                                  \
@@ -84,6 +95,8 @@ typedef struct rosace_positions {
     size_t ids_offset;        /* in elements */
     ptrdiff_t batch_stride;   /* in elements */
     ptrdiff_t seq_stride;     /* in elements; 1 for a packed row */
+    ptrdiff_t axis_stride;    /* in elements; where a rotation has several axes, those of axis a begin a * axis_stride further,
+                                 as in ids [axes][batch][seq]. Without ids all axes have the same position (default 0) */
 } rosace_positions;
 
 /* The frequencies f_i in radians per position, and the attention factor c, exactly as the kernels use them.
@@ -108,7 +121,7 @@ typedef struct rosace_rope_model {
 
 /* The rotation that a transformers model means by the object under "rope_scaling" or "rope_parameters" in its config.json:
  * `json` is its text, `length` bytes ("null", too: no scaling). Types default, linear, dynamic, yarn, llama3, longrope,
- * proportional. The layout of pairs and the data type are not in it: *out has the defaults, for the caller to change.
+ * proportional; mrope_section and mrope_interleaved give the axes. The layout of pairs and the data type are not in it: *out has the defaults, for the caller to change.
  * `factors` is the caller's, room for factors_count numbers: with longrope, which needs rotary_dim of them, *out points into it
  * and is good for as long as it is; other types leave it alone, and it may be NULL. Needs no device.
  * Errors: ROSACE_INVALID_ARGUMENT, with the key and its value: an unknown type, a key that is missing, of a wrong type or out

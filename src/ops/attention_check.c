@@ -112,10 +112,10 @@ static rosace_status check_shape(const char *name, const rosace_tensor *t, size_
 }
 
 static rosace_status check_positions(rosace_context *context, extras *inputs, const char *name, const char *ids_name,
-                                     const rosace_positions *p, size_t batch, size_t seq)
+                                     const rosace_positions *p, size_t axes, size_t batch, size_t seq)
 {
     rsc_range range;
-    const rosace_status status = rsc_check_positions(context, name, p, batch, seq, &range);
+    const rosace_status status = rsc_check_positions(context, name, p, axes, batch, seq, &range);
     if (!status && range.parent) inputs->list[inputs->count++] = (extra){ids_name, range};
     return status;
 }
@@ -133,11 +133,12 @@ static rosace_status check_all_positions(const rosace_attention_plan *plan, extr
         call->k_positions = args->k_positions;
     }
     rosace_status status = ROSACE_OK;
+    const size_t axes = plan->desc.rope ? plan->desc.rope->axes : 1;
     if (plan->desc.rope || plan->desc.logn_train_len)
-        status = check_positions(plan->context, inputs, "q_positions", "q_positions.ids", &call->q_positions, call->batch,
+        status = check_positions(plan->context, inputs, "q_positions", "q_positions.ids", &call->q_positions, axes, call->batch,
                                  call->seq_q);
     if (!status && plan->desc.rope)
-        status = check_positions(plan->context, inputs, "k_positions", "k_positions.ids", &call->k_positions, call->batch,
+        status = check_positions(plan->context, inputs, "k_positions", "k_positions.ids", &call->k_positions, axes, call->batch,
                                  call->seq_k);
     return status;
 }

@@ -18,7 +18,7 @@ struct rosace_rope_plan {
     rsc_token_rows rows;
     size_t lanes; /* work-items that share a token */
     float attention_factor;
-    cl_mem frequencies; /* rsc_turn_words */
+    cl_mem frequencies; /* rsc_turn_words, rsc_rope_axes */
     cl_kernel kernel;
 };
 
@@ -26,12 +26,13 @@ struct rosace_rope_plan {
 
 static rosace_status upload_frequencies(rosace_rope_plan *plan) {
     double frequencies[512], factor;
-    uint32_t words[1024];
+    uint32_t words[3 * 512];
     const size_t pairs = plan->desc.rotary_dim / 2;
     rsc_rope_fill(&plan->desc, frequencies, &factor);
     rsc_turn_words(frequencies, pairs, words);
+    rsc_rope_axes(&plan->desc, words + 2 * pairs);
     plan->attention_factor = (float)factor;
-    return rsc_buffer_create(plan->context, 2 * pairs * sizeof *words, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, words,
+    return rsc_buffer_create(plan->context, 3 * pairs * sizeof *words, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, words,
                              "rope frequencies", &plan->frequencies);
 }
 
@@ -51,6 +52,7 @@ static rosace_status build_kernel(rosace_rope_plan *plan) {
     rsc_option_int(&options, "LANES", (long)plan->lanes);
     rsc_option_int(&options, "GROUP", plan->rows.group);
     rsc_option_int(&options, "PREFETCH", !plan->rows.share);
+    rsc_option_int(&options, "AXES", (long)desc->axes);
     rsc_option_int(&options, "DTYPE_F16", desc->dtype == ROSACE_F16);
     return rsc_kernel_create(plan->context, (const char *const[]){"rope.cl", NULL}, "rope", &options, &plan->kernel);
 }
@@ -151,7 +153,7 @@ static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_
                         checked->k->shape[0], checked->k->shape[1], checked->q->shape[0], checked->q->shape[1]);
 
     rsc_range ids;
-    status = rsc_check_positions(plan->context, "positions", &checked->positions, shape_of->shape[0],
+    status = rsc_check_positions(plan->context, "positions", &checked->positions, plan->desc.axes, shape_of->shape[0],
                                  shape_of->shape[1], &ids);
     if (status) return status;
 
@@ -191,7 +193,8 @@ rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const ros
     const rosace_tensor *any = in[0] ? in[0] : in[1];
     const size_t batch = any->shape[0], seq = any->shape[1];
 
-    rope_args args = {.place = rsc_positions_place(&checked_args->positions), .seq = (uint32_t)seq};
+    rope_args args = {.place = rsc_positions_place(&checked_args->positions), .seq = (uint32_t)seq,
+                      .axis_stride = checked_args->positions.axis_stride};
     cl_mem mem[4];
     size_t heads = 0;
     for (int i = 0; i < 2; i++) {

@@ -92,7 +92,7 @@ static rosace_status check(rosace_context *context, const rosace_tensor *x, cons
     if (x->shape[1] > INT32_MAX)
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "x.shape[1] = %zu: must be at most 2147483647", x->shape[1]);
     if (!isfinite(scale)) return rsc_fail(ROSACE_INVALID_ARGUMENT, "scale = %g: must be finite", scale);
-    status = rsc_check_positions(context, "positions", positions, x->shape[0], x->shape[1], &ids);
+    status = rsc_check_positions(context, "positions", positions, 1, x->shape[0], x->shape[1], &ids);
     if (status) return status;
     return ids.parent ? rsc_check_disjoint("x", &range, "positions.ids", &ids) : ROSACE_OK;
 }

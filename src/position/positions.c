@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 rosace_status rsc_check_positions(rosace_context *context, const char *name, const rosace_positions *positions,
-                                  size_t batch, size_t seq, rsc_range *ids_range) {
+                                  size_t axes, size_t batch, size_t seq, rsc_range *ids_range) {
     if (ids_range) *ids_range = (rsc_range){0};
     const size_t tokens_after_first = positions->ids ? 0 : seq - 1;
     if (positions->offset < INT32_MIN || positions->offset > INT32_MAX ||
@@ -17,8 +17,11 @@ rosace_status rsc_check_positions(rosace_context *context, const char *name, con
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.%s = %td: must not be negative", name,
                         positions->batch_stride < 0 ? "batch_stride" : "seq_stride",
                         positions->batch_stride < 0 ? positions->batch_stride : positions->seq_stride);
-    size_t batches, tokens, count;
-    if (!rsc_mul(batch - 1, (size_t)positions->batch_stride, &batches) ||
+    if (axes > 1 && positions->axis_stride < 0)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.axis_stride = %td: must not be negative", name, positions->axis_stride);
+    size_t planes, batches, tokens, count;
+    if (!rsc_mul(axes - 1, axes > 1 ? (size_t)positions->axis_stride : 0, &planes) ||
+        !rsc_mul(batch - 1, (size_t)positions->batch_stride, &batches) || !rsc_add(batches, planes, &batches) ||
         !rsc_mul(seq - 1, (size_t)positions->seq_stride, &tokens) || !rsc_add(batches, tokens, &count) ||
         !rsc_add(count, 1, &count))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s: strides %td, %td over %zu x %zu tokens pass the address range",

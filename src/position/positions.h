@@ -8,10 +8,10 @@
 #include "../check.h"
 #include "shared/rope_args.h"
 
-/* Positions of [batch, seq] tokens: all fit int32, the ids lie inside their buffer. `ids_range` receives the bytes of
+/* Positions of [batch, seq] tokens on `axes` axes (1 where there is but one): all fit int32, the ids lie inside their buffer. `ids_range` receives the bytes of
  * the ids, with parent NULL when there are none; it may be NULL. */
 rosace_status rsc_check_positions(rosace_context *context, const char *name, const rosace_positions *positions,
-                                  size_t batch, size_t seq, rsc_range *ids_range);
+                                  size_t axes, size_t batch, size_t seq, rsc_range *ids_range);
 
 /* For checked positions. The kernel's id pointer may be anything when there are no ids. */
 rope_place rsc_positions_place(const rosace_positions *positions);

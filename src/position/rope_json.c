@@ -94,6 +94,26 @@ static rosace_status read_none(const reader *r) {
     return ROSACE_OK;
 }
 
+/* How many pairs each axis has, in models of images and video; they come with any type. */
+static rosace_status read_axes(const reader *r) {
+    static const char wanted[] = "a list of 2 to 4 whole numbers";
+    const json_t *list = find(r, "mrope_section");
+    if (!list) return ROSACE_OK;
+    const size_t count = json_array_size(list);
+    if (!json_is_array(list) || count < 2 || count > 4) return wrong(r, "mrope_section", list, wanted);
+    for (size_t a = 0; a < count; a++) {
+        const json_t *value = json_array_get(list, a);
+        if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > 512)
+            return wrong(r, "mrope_section", list, wanted);
+        r->desc->sections[a] = (size_t)json_integer_value(value);
+    }
+    r->desc->axes = count;
+    bool interleaved = false;
+    const rosace_status status = read_flag(r, "mrope_interleaved", &interleaved);
+    if (interleaved) r->desc->axis_order = ROSACE_ROPE_AXES_INTERLEAVED;
+    return status;
+}
+
 static rosace_status read_linear(const reader *r) {
     return read_factor(r, true);
 }
@@ -186,6 +206,7 @@ static const struct type_row {
     rosace_status (*read)(const reader *r);
 } types[] = {
     {"default",      ROSACE_ROPE_SCALING_NONE,         read_none},
+    {"mrope",        ROSACE_ROPE_SCALING_NONE,         read_none}, /* what Qwen2-VL first called it: default, with sections */
     {"linear",       ROSACE_ROPE_SCALING_LINEAR,       read_linear},
     {"dynamic",      ROSACE_ROPE_SCALING_DYNAMIC,      read_dynamic},
     {"yarn",         ROSACE_ROPE_SCALING_YARN,         read_yarn},
@@ -242,6 +263,7 @@ static rosace_status read_object(reader *r) {
     desc->rotary_dim = (size_t)((double)desc->head_dim * share);
     desc->scaling.kind = type->kind;
     status = type->read(r);
+    if (!status) status = read_axes(r);
     if (status) return status;
     rosace_rope_desc checked;
     status = rsc_rope_check_desc(desc, &checked);

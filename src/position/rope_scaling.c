@@ -57,6 +57,8 @@ static rosace_status none_check(const rosace_rope_desc *desc) {
 
 static void none_fill(const rosace_rope_desc *desc, double *frequencies, double *attention_factor) {
     rsc_rope_powers(desc->theta, desc->rotary_dim, frequencies);
+    for (size_t a = 0, first = 0; desc->axis_restart && a < desc->axes; first += desc->sections[a++])
+        rsc_rope_powers(desc->theta, 2 * desc->sections[a], frequencies + first);
     *attention_factor = 1.0;
 }
 
@@ -310,9 +312,58 @@ static const struct scaling_row {
 
 /* ---- Descriptor -------------------------------------------------------------------------------------------------- */
 
+static rosace_status check_axes(rosace_rope_desc *checked) {
+    if (checked->axes == 0) checked->axes = 1;
+    if (checked->axes > 4) return rsc_fail(ROSACE_INVALID_ARGUMENT, "axes = %zu: must be 1 to 4", checked->axes);
+    if (checked->axes == 1) {
+        memset(checked->sections, 0, sizeof checked->sections);
+        checked->axis_order = ROSACE_ROPE_AXES_CONTIGUOUS;
+        checked->axis_restart = false;
+        return ROSACE_OK;
+    }
+    const size_t pairs = checked->rotary_dim / 2;
+    size_t sum = 0;
+    for (size_t a = 0; a < 4; a++) {
+        if (checked->sections[a] > pairs || (checked->sections[a] && a >= checked->axes))
+            return rsc_fail(ROSACE_INVALID_ARGUMENT, "sections[%zu] = %zu: must be at most rotary_dim / 2 = %zu, and 0 behind the "
+                                                     "last of axes = %zu", a, checked->sections[a], pairs, checked->axes);
+        sum += checked->sections[a];
+    }
+    if (sum != pairs)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "sections = %zu, %zu, %zu, %zu: must be rotary_dim / 2 = %zu together",
+                        checked->sections[0], checked->sections[1], checked->sections[2], checked->sections[3], pairs);
+    if (checked->axis_order != ROSACE_ROPE_AXES_CONTIGUOUS && checked->axis_order != ROSACE_ROPE_AXES_INTERLEAVED)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "axis_order = %d: must be one of rosace_rope_axis_order",
+                        (int)checked->axis_order);
+    if (checked->axis_order == ROSACE_ROPE_AXES_INTERLEAVED)
+        for (size_t a = 1; a < checked->axes; a++)
+            if (checked->sections[a] && (checked->sections[a] - 1) * checked->axes + a >= pairs)
+                return rsc_fail(ROSACE_INVALID_ARGUMENT, "sections[%zu] = %zu: every axes = %zu-th of %zu pairs is too few", a,
+                                checked->sections[a], checked->axes, pairs);
+    if (checked->axis_restart && checked->axis_order != ROSACE_ROPE_AXES_CONTIGUOUS)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "axis_restart: needs ROSACE_ROPE_AXES_CONTIGUOUS");
+    if (checked->axis_restart && checked->scaling.kind != ROSACE_ROPE_SCALING_NONE &&
+        checked->scaling.kind != ROSACE_ROPE_SCALING_LINEAR)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "axis_restart: scaling.kind = %d must be NONE or LINEAR",
+                        (int)checked->scaling.kind);
+    return ROSACE_OK;
+}
+
+void rsc_rope_axes(const rosace_rope_desc *checked, uint32_t *axes) {
+    const size_t pairs = checked->rotary_dim / 2, n = checked->axes;
+    if (checked->axis_order == ROSACE_ROPE_AXES_INTERLEAVED) {
+        for (size_t i = 0; i < pairs; i++) axes[i] = i < n * checked->sections[i % n] ? (uint32_t)(i % n) : 0;
+        return;
+    }
+    size_t i = 0;
+    for (size_t a = 0; a + 1 < n; a++)
+        for (size_t j = 0; j < checked->sections[a]; j++) axes[i++] = (uint32_t)a;
+    while (i < pairs) axes[i++] = (uint32_t)(n - 1);
+}
+
 rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc *checked) {
     *checked = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
-    const rosace_status status = rsc_read_struct("rope desc", desc, checked, sizeof *checked);
+    rosace_status status = rsc_read_struct("rope desc", desc, checked, sizeof *checked);
     if (status) return status;
 
     if (checked->head_dim < 2 || checked->head_dim > 1024 || checked->head_dim % 2)
@@ -329,7 +380,8 @@ rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc
     if ((unsigned)checked->scaling.kind >= sizeof scalings / sizeof scalings[0])
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.kind = %d: must be one of rosace_rope_scaling_kind",
                         (int)checked->scaling.kind);
-    return scalings[checked->scaling.kind].check(checked);
+    status = check_axes(checked);
+    return status ? status : scalings[checked->scaling.kind].check(checked);
 }
 
 void rsc_rope_key_set(rsc_rope_key *whole, const rosace_rope_desc *checked) {
@@ -343,6 +395,10 @@ void rsc_rope_key_set(rsc_rope_key *whole, const rosace_rope_desc *checked) {
     key->interleaved = checked->interleaved;
     key->inverse = checked->inverse;
     key->dtype = checked->dtype;
+    key->axes = checked->axes;
+    memcpy(key->sections, checked->sections, sizeof key->sections);
+    key->axis_order = checked->axis_order;
+    key->axis_restart = checked->axis_restart;
     to->kind = from->kind;
     if (from->kind != ROSACE_ROPE_SCALING_NONE) to->factor = from->factor;
     switch (from->kind) {

@@ -22,6 +22,9 @@ void rsc_rope_key_set(rsc_rope_key *key, const rosace_rope_desc *checked);
 /* frequencies [rotary_dim/2] in radians per position and the attention factor of a checked descriptor. */
 void rsc_rope_fill(const rosace_rope_desc *checked, double *frequencies, double *attention_factor);
 
+/* The axis that each pair of a checked descriptor takes its position from. */
+void rsc_rope_axes(const rosace_rope_desc *checked, uint32_t *axes);
+
 /* theta^(-2i/dim) for i = 0 .. dim/2 - 1 */
 void rsc_rope_powers(double theta, size_t dim, double *frequencies);
 

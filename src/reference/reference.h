@@ -12,7 +12,7 @@
 
 /* cos/sin argument m*f_i straight from the definition, long double inside. frequencies: rotary_dim/2. */
 void ref_rope_frequencies(const rosace_rope_desc *desc, double *frequencies, double *attention_factor);
-/* x [batch, seq, heads, head_dim] in place; positions [batch*seq] */
+/* x [batch, seq, heads, head_dim] in place; positions [axes, batch*seq] */
 void ref_rope(const rosace_rope_desc *desc, size_t batch, size_t seq, size_t heads, const int32_t *positions, double *x);
 /* x [batch, seq, width] in place */
 void ref_sinusoidal_add(size_t batch, size_t seq, size_t width, const int32_t *positions, double scale, double *x);

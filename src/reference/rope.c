@@ -63,6 +63,13 @@ static long double frequency(const rosace_rope_desc *desc, size_t i)
     const rosace_rope_scaling *s = &desc->scaling;
     size_t dim = rotary_dim(desc);
     long double theta = desc->theta, d = (long double)dim;
+    if (desc->axis_restart) { /* pair i is the j-th of its section */
+        size_t a = 0, j = i;
+        while (j >= desc->sections[a])
+            j -= desc->sections[a++];
+        long double f = powl(theta, -(long double)j / (long double)desc->sections[a]);
+        return s->kind == ROSACE_ROPE_SCALING_LINEAR ? f / s->factor : f;
+    }
     if (i == 0 && (s->kind == ROSACE_ROPE_SCALING_NTK || s->kind == ROSACE_ROPE_SCALING_DYNAMIC))
         return 1; /* theta^0, also where the exponent d/(d-2) of theta's change is infinite */
     if (s->kind == ROSACE_ROPE_SCALING_NTK)
@@ -117,6 +124,24 @@ void ref_rope_frequencies(const rosace_rope_desc *desc, double *frequencies, dou
         *attention_factor = attention_factor_of(desc);
 }
 
+/* The axis of pair i: in sections one after the other, or from an assignment written over axis 0 (Qwen3-VL). */
+static size_t axis_of(const rosace_rope_desc *desc, size_t i)
+{
+    if (desc->axes < 2)
+        return 0;
+    if (desc->axis_order == ROSACE_ROPE_AXES_INTERLEAVED) {
+        for (size_t a = 1; a < desc->axes; a++)
+            for (size_t j = 0; j < desc->sections[a]; j++)
+                if (a + j * desc->axes == i)
+                    return a;
+        return 0;
+    }
+    size_t a = 0;
+    while (i >= desc->sections[a])
+        i -= desc->sections[a++];
+    return a;
+}
+
 void ref_rope(const rosace_rope_desc *desc, size_t batch, size_t seq, size_t heads, const int32_t *positions, double *x)
 {
     size_t half = rotary_dim(desc) / 2;
@@ -126,7 +151,7 @@ void ref_rope(const rosace_rope_desc *desc, size_t batch, size_t seq, size_t hea
         size_t a = desc->interleaved ? 2 * i : i;
         size_t b = desc->interleaved ? 2 * i + 1 : i + half;
         for (size_t token = 0; token < batch * seq; token++) {
-            long double angle = (long double)positions[token] * f;
+            long double angle = (long double)positions[axis_of(desc, i) * batch * seq + token] * f;
             double cosine = (double)cosl(angle), sine = (double)sinl(angle);
             if (desc->inverse)
                 sine = -sine;
