@@ -158,13 +158,16 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
     const float scale = args.scale, sine_scale = args.sine_scale;
     const uint copy_q = args.copy_rest[0], copy_k = args.copy_rest[1];
     const long ahead[2] = {args.ahead[0], args.ahead[1]};
+#if AXES > 1
+    const long axis_stride = args.axis_stride;
+#endif
 
     for (size_t row = first_row; row < end_row; row++) {
 #if AXES > 1
         int position[AXES];
         for (int a = 0; a < AXES; a++) {
             rope_place on_axis = place;
-            on_axis.offset += a * args.axis_stride;
+            on_axis.offset += a * axis_stride;
             position[a] = place_of(&on_axis, ids, batch, row);
         }
 #else

@@ -104,6 +104,11 @@ rosace_rope_desc golden_rope_desc(const golden_case *c)
     desc.rotary_dim = (size_t)golden_number(c, "rotary_dim", 0);
     desc.theta = golden_number(c, "theta", desc.theta);
     desc.interleaved = golden_number(c, "interleaved", 0) != 0;
+    desc.axes = (size_t)golden_number(c, "axes", 0);
+    for (size_t a = 0; a < desc.axes; a++)
+        desc.sections[a] = (size_t)golden_values(c, "sections", desc.axes)[a];
+    desc.axis_order = (rosace_rope_axis_order)golden_number(c, "axis_order", 0);
+    desc.axis_restart = golden_number(c, "axis_restart", 0) != 0;
     s->kind = (rosace_rope_scaling_kind)golden_number(c, "scaling", ROSACE_ROPE_SCALING_NONE);
     s->factor = golden_number(c, "factor", s->factor);
     s->original_max_position = (int64_t)golden_number(c, "original_max_position", 0);
@@ -157,13 +162,16 @@ double golden_frequency_error(const golden_case *c)
 double *golden_rope_error(const golden_case *c, size_t seq, size_t heads, const double *x)
 {
     rosace_rope_desc desc = golden_rope_desc(c);
-    size_t half = desc.rotary_dim / 2;
-    const double *f = golden_values(c, "frequencies", half), *p = golden_values(c, "positions", seq), u = ldexp(1, -24);
+    size_t half = desc.rotary_dim / 2, axes = desc.axes ? desc.axes : 1;
+    const double *f = golden_values(c, "frequencies", half), *p = golden_values(c, "positions", seq * axes), u = ldexp(1, -24);
     double factor = golden_number(c, "attention_factor", 1), *error = harness_zeros(seq * heads * desc.head_dim);
     for (size_t row = 0; row < seq * heads; row++)
         for (size_t i = 0; i < half; i++) {
             size_t a = row * desc.head_dim + (desc.interleaved ? 2 * i : i), b = a + (desc.interleaved ? 1 : half);
-            double angle = p[row / heads] * f[i] * (golden_frequency_error(c) + u);
+            double furthest = 0;
+            for (size_t axis = 0; axis < axes; axis++)
+                furthest = fmax(furthest, fabs(p[axis * seq + row / heads]));
+            double angle = furthest * f[i] * (golden_frequency_error(c) + u);
             error[a] = error[b] = factor * (fabs(x[a]) + fabs(x[b])) * (angle + 5 * u);
         }
     return error;

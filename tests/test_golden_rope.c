@@ -22,7 +22,7 @@ START_TEST(rope_as_in_transformers)
                              (harness_tolerance){.relative = golden_frequency_error(c)});
         ck_assert_double_eq_tol(factor, golden_number(c, "attention_factor", 0), 1e-8);
 
-        size_t seq = golden_find(c, "positions")->count, q_count = seq * 2 * desc.head_dim, k_count = seq * desc.head_dim;
+        size_t axes = (size_t)golden_number(c, "axes", 1), seq = golden_find(c, "positions")->count / axes, q_count = seq * 2 * desc.head_dim, k_count = seq * desc.head_dim;
         const double *q_values = golden_values(c, "q", q_count), *k_values = golden_values(c, "k", k_count);
         for (int d = 0; d < 2; d++, layout++) {
             desc.dtype = dtypes[d];
@@ -32,7 +32,8 @@ START_TEST(rope_as_in_transformers)
             rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
             args.q = &q;
             args.k = &k;
-            args.positions.ids = harness_int32(golden_int32(c, "positions", seq), seq, &args.positions.ids_offset);
+            args.positions.ids = harness_int32(golden_int32(c, "positions", seq * axes), seq * axes, &args.positions.ids_offset);
+            args.positions.axis_stride = (ptrdiff_t)seq;
             harness_ok(rosace_rope(harness_context(), harness_queue(), &desc, &args, 0, NULL, NULL));
             /* Beside what transformers may be off, the device rounds cos, sin, their products with the factor and the
              * elements (below 4) and a sum. */

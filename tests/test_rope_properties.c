@@ -279,7 +279,106 @@ START_TEST(calls_follow_events) {
 }
 END_TEST
 
+/* ---- Keys that move ---------------------------------------------------------------------------------------------- */
+
+/* Keys rotated by `from`, moved, are keys rotated by `to` at the new place. */
+static void moves(rosace_rope_desc from, rosace_rope_desc to, int64_t shift, bool ids, bool implied) {
+    const size_t seq = harness_small() ? 12 : 70, heads = 2;
+    harness_case("shift %lld, scaling %d to %d, %s", (long long)shift, (int)from.scaling.kind, (int)to.scaling.kind,
+                 from.dtype == ROSACE_F16 ? "f16" : "f32");
+    double *x = harness_random(seq * heads * DIM, from.dtype);
+    const int64_t first = shift < 0 ? -shift : 3;
+    int32_t *before = harness_alloc(seq, sizeof *before), *after = harness_alloc(seq, sizeof *after);
+    for (size_t s = 0; s < seq; s++) {
+        before[s] = (int32_t)(first + (ids ? (int64_t)(s * s) : (int64_t)s));
+        after[s] = (int32_t)(before[s] + shift);
+    }
+    const double *expected = rotated(&to, seq, heads, x, after);
+    const double *stored = rotated(&from, seq, heads, x, before);
+    rosace_rope_move_args args = ROSACE_ROPE_MOVE_ARGS_DEFAULT;
+    args.k = harness_tensor(HARNESS_GAPS, from.dtype, 1, seq, heads, DIM, stored);
+    args.shift = shift;
+    if (ids) args.positions.ids = harness_int32(before, seq, &args.positions.ids_offset);
+    else args.positions.offset = first;
+    harness_ok(rosace_rope_move(harness_context(), harness_queue(), &from, implied ? NULL : &to, &args, 0, NULL, NULL));
+    /* Two or three rotations of numbers within sqrt(2) times the attention factor, and as many roundings of what is stored. */
+    harness_check("keys moved", &args.k, expected,
+                  (harness_tolerance){.absolute = from.dtype == ROSACE_F16 ? 4.0 * ldexp(1.0, -11) : 2e-6});
+}
+
+START_TEST(moved_keys_are_keys_rotated_there) {
+    double short_factor[PAIRS], long_factor[PAIRS];
+    for (int i = 0; i < PAIRS; i++) {
+        short_factor[i] = 1.0 + 0.01 * i;
+        long_factor[i] = 1.0 + 0.5 * i;
+    }
+    for (int dtype = 0; dtype < 2; dtype++) {
+        rosace_rope_desc a = plain(), b = plain();
+        a.dtype = b.dtype = dtype ? ROSACE_F16 : ROSACE_F32;
+        moves(a, a, 5, false, true);
+        moves(a, a, -1000000, true, true);
+        moves(a, a, INT32_MAX - 10000, true, false);
+        b.scaling.kind = ROSACE_ROPE_SCALING_YARN; /* and its attention factor */
+        b.scaling.factor = 4.0;
+        b.scaling.original_max_position = 64;
+        moves(a, b, 0, false, false);
+        moves(b, a, -3, true, false);
+        a.scaling = (rosace_rope_scaling){.kind = ROSACE_ROPE_SCALING_LONGROPE,
+                                          .factor = 4.0,
+                                          .original_max_position = 100,
+                                          .seq_len = 100,
+                                          .short_factor = short_factor,
+                                          .long_factor = long_factor,
+                                          .factor_count = PAIRS};
+        b = a;
+        b.scaling.seq_len = 101;
+        moves(a, b, 0, true, false);
+        moves(a, b, 64, false, false);
+    }
+}
+END_TEST
+
+START_TEST(moves_are_checked) {
+    const rosace_rope_desc desc = plain();
+    rosace_rope_desc other = desc;
+    const rosace_tensor k = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, 6, 1, DIM, harness_random(6 * DIM, ROSACE_F32));
+    rosace_rope_move_args args = ROSACE_ROPE_MOVE_ARGS_DEFAULT;
+    args.k = k;
+    args.shift = 1;
+#define REFUSED(from, to, words)                                                                                       \
+    harness_refused(rosace_rope_move(harness_context(), harness_queue(), from, to, &args, 0, NULL, event), event, &k,  \
+                    ROSACE_INVALID_ARGUMENT, words)
+    REFUSED(NULL, NULL, "desc");
+    harness_refused(rosace_rope_move(NULL, harness_queue(), &desc, NULL, &args, 0, NULL, event), event, &k, ROSACE_INVALID_ARGUMENT, "context");
+    harness_refused(rosace_rope_move(harness_context(), NULL, &desc, NULL, &args, 0, NULL, event), event, &k, ROSACE_INVALID_ARGUMENT, "queue");
+    harness_refused(rosace_rope_move(harness_context(), harness_queue(), &desc, NULL, NULL, 0, NULL, event), event, &k, ROSACE_INVALID_ARGUMENT, "args");
+    other.interleaved = true;
+    REFUSED(&desc, &other, "to: must be as from");
+    other = desc;
+    other.rotary_dim = 32;
+    REFUSED(&desc, &other, "to: must be as from");
+    other = desc;
+    other.theta = 0.0;
+    REFUSED(&desc, &other, "theta = 0");
+    args.shift = INT64_MAX;
+    REFUSED(&desc, NULL, "shift = 9223372036854775807");
+    args.shift = INT32_MAX - 4;
+    REFUSED(&desc, NULL, "shift = 2147483643: positions.offset = 2147483643");
+    args.shift = INT64_C(1) << 31;
+    args.positions.offset = -5;
+    REFUSED(&desc, NULL, "shift = 2147483648");
+    args.positions.offset = INT64_C(1) << 31;
+    REFUSED(&desc, NULL, "positions.offset");
+    args.positions.offset = 0;
+    args.shift = 1;
+    args.k.shape[3] = 32;
+    REFUSED(&desc, NULL, "k.shape[3] = 32");
+#undef REFUSED
+}
+END_TEST
+
 HARNESS_DEVICE_SUITE("rope_properties", angles_are_exact_at_every_position, small_angles_keep_their_digits,
                      norms_are_kept, scores_depend_on_the_distance_alone, inverse_undoes_forward,
                      inverse_is_the_backward_pass, layouts_of_pairs_agree_under_permutation,
-                     the_same_numbers_come_by_every_way, calls_follow_events)
+                     the_same_numbers_come_by_every_way, calls_follow_events, moved_keys_are_keys_rotated_there,
+                     moves_are_checked)

@@ -24,15 +24,29 @@ struct rosace_rope_plan {
 
 /* ---- Plan -------------------------------------------------------------------------------------------------------- */
 
-static rosace_status upload_frequencies(rosace_rope_plan *plan) {
+/* Behind the words and the axes is a 0, for ids of one position for all tokens. */
+static rosace_status upload_frequencies(rosace_rope_plan *plan, const rosace_rope_desc *from) {
     double frequencies[512], factor;
-    uint32_t words[3 * 512];
+    uint32_t words[3 * 512 + 1];
     const size_t pairs = plan->desc.rotary_dim / 2;
     rsc_rope_fill(&plan->desc, frequencies, &factor);
     rsc_turn_words(frequencies, pairs, words);
     rsc_rope_axes(&plan->desc, words + 2 * pairs);
+    words[3 * pairs] = 0;
     plan->attention_factor = (float)factor;
-    return rsc_buffer_create(plan->context, 3 * pairs * sizeof *words, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, words,
+    if (from) { /* whole turns drop out of the difference */
+        uint32_t before[2 * 512];
+        double factor_before;
+        rsc_rope_fill(from, frequencies, &factor_before);
+        rsc_turn_words(frequencies, pairs, before);
+        for (size_t i = 0; i < pairs; i++) {
+            const uint64_t turn = ((uint64_t)words[i] << 32 | words[pairs + i]) - ((uint64_t)before[i] << 32 | before[pairs + i]);
+            words[i] = (uint32_t)(turn >> 32);
+            words[pairs + i] = (uint32_t)turn;
+        }
+        plan->attention_factor = (float)(factor / factor_before);
+    }
+    return rsc_buffer_create(plan->context, (3 * pairs + 1) * sizeof *words, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, words,
                              "rope frequencies", &plan->frequencies);
 }
 
@@ -64,18 +78,16 @@ rosace_status rosace_rope_plan_create(rosace_context *context, const rosace_rope
     return rsc_rope_plan_create_as(context, desc, rosace_context_device_info(context)->device_class, out);
 }
 
-rosace_status rsc_rope_plan_create_as(rosace_context *context, const rosace_rope_desc *desc,
-                                      rosace_device_class device_class, rosace_rope_plan **out) {
-    rosace_rope_desc checked;
-    rosace_status status = rsc_rope_check_desc(desc, &checked);
-    if (status) return status;
-
+/* `checked`, or what turns keys rotated by `from` into keys rotated by `checked`, both at their own position. */
+static rosace_status create(rosace_context *context, const rosace_rope_desc *from, const rosace_rope_desc *checked,
+                            rosace_device_class device_class, rosace_rope_plan **out) {
+    rosace_status status;
     rosace_rope_plan *plan = rsc_calloc(context, 1, sizeof *plan);
     if (!plan) return rsc_fail(ROSACE_OUT_OF_MEMORY, "rope plan: no host memory");
     plan->context = context;
-    plan->desc = checked;
-    plan->rows = rsc_token_rows_for(rosace_context_device_info(context), device_class, checked.dtype);
-    status = upload_frequencies(plan);
+    plan->desc = *checked;
+    plan->rows = rsc_token_rows_for(rosace_context_device_info(context), device_class, checked->dtype);
+    status = upload_frequencies(plan, from);
     if (status) goto fail;
     plan->desc.scaling.short_factor = plan->desc.scaling.long_factor = NULL; /* the caller's, and used */
     status = build_kernel(plan);
@@ -86,6 +98,13 @@ rosace_status rsc_rope_plan_create_as(rosace_context *context, const rosace_rope
 fail:
     rosace_rope_plan_destroy(&plan);
     return status;
+}
+
+rosace_status rsc_rope_plan_create_as(rosace_context *context, const rosace_rope_desc *desc,
+                                      rosace_device_class device_class, rosace_rope_plan **out) {
+    rosace_rope_desc checked;
+    const rosace_status status = rsc_rope_check_desc(desc, &checked);
+    return status ? status : create(context, NULL, &checked, device_class, out);
 }
 
 void rosace_rope_plan_destroy(rosace_rope_plan **plan) {
@@ -266,6 +285,118 @@ rosace_status rosace_rope(rosace_context *context, cl_command_queue queue, const
     status = rsc_plan_acquire(context, "rope", &key, sizeof key, make_plan, drop_plan, &checked, &entry, &plan);
     if (status) return status;
     status = rosace_rope_enqueue(plan, queue, args, num_wait, wait, event);
+    rsc_plan_release(entry);
+    return status;
+}
+
+/* ---- Keys that move ---------------------------------------------------------------------------------------------- */
+
+/* What the context keeps: the change of rotation (NULL when there is none), and `to` without its attention factor. */
+typedef struct move_plan {
+    rosace_context *context;
+    rosace_rope_plan *change, *shift;
+} move_plan;
+
+typedef struct move_key {
+    rsc_rope_key from, to;
+} move_key;
+
+typedef struct move_descs {
+    rosace_rope_desc from, to; /* checked */
+    bool same;
+} move_descs;
+
+static void drop_move(void *plan) {
+    move_plan *self = plan;
+    rosace_rope_plan_destroy(&self->change);
+    rosace_rope_plan_destroy(&self->shift);
+    rsc_free(self->context, self);
+}
+
+static rosace_status make_move(rosace_context *context, const void *desc, void **plan) {
+    const move_descs *descs = desc;
+    const rosace_device_class device_class = rosace_context_device_info(context)->device_class;
+    move_plan *self = rsc_calloc(context, 1, sizeof *self);
+    if (!self) return rsc_fail(ROSACE_OUT_OF_MEMORY, "rope move: no host memory");
+    self->context = context;
+    rosace_status status = create(context, NULL, &descs->to, device_class, &self->shift);
+    if (!status && !descs->same) status = create(context, &descs->from, &descs->to, device_class, &self->change);
+    if (status) {
+        drop_move(self);
+        return status;
+    }
+    self->shift->attention_factor = 1.0f; /* the keys have it */
+    *plan = self;
+    return ROSACE_OK;
+}
+
+static rosace_status check_move(const rosace_rope_desc *from, const rosace_rope_desc *to, move_descs *out, move_key *key) {
+    rosace_status status = rsc_rope_check_desc(from, &out->from);
+    if (!status) status = rsc_rope_check_desc(to ? to : from, &out->to);
+    if (status) return status;
+    rsc_rope_key_set(&key->from, &out->from);
+    rsc_rope_key_set(&key->to, &out->to);
+    rsc_rope_key alike;
+    memcpy(&alike, &key->to, sizeof alike); /* padding, too */
+    alike.desc.theta = key->from.desc.theta;
+    memcpy(&alike.desc.scaling, &key->from.desc.scaling, sizeof alike.desc.scaling);
+    if (memcmp(&alike.desc, &key->from.desc, sizeof alike.desc))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "to: must be as from but for theta and scaling");
+    out->same = !memcmp(&key->from, &key->to, sizeof key->to);
+    return ROSACE_OK;
+}
+
+static rosace_status check_shift(rosace_context *context, const rosace_rope_move_args *args, size_t axes) {
+    if (args->shift < -(int64_t)UINT32_MAX || args->shift > (int64_t)UINT32_MAX)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "shift = %lld: positions must fit int32", (long long)args->shift);
+    rosace_positions after = args->positions;
+    after.offset += args->shift;
+    const rosace_status status = rsc_check_positions(context, "positions", &after, axes, args->k.shape[0], args->k.shape[1], NULL);
+    return status ? rsc_fail(ROSACE_INVALID_ARGUMENT, "shift = %lld: %s", (long long)args->shift, rosace_last_error()) : ROSACE_OK;
+}
+
+/* A turn by one distance for all, in halves where it does not fit int32. */
+static rosace_status chain_shift(move_plan *self, rsc_chain *chain, const rosace_tensor *k, int64_t shift) {
+    rosace_status status = ROSACE_OK;
+    while (shift && !status) {
+        const int64_t part = shift > INT32_MAX ? INT32_MAX : shift < -INT32_MAX ? -INT32_MAX : shift;
+        rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
+        args.k = k;
+        args.positions = (rosace_positions){
+            .offset = part, .ids = self->shift->frequencies, .ids_offset = 3 * (self->shift->desc.rotary_dim / 2)};
+        status = rsc_rope_chain(self->shift, chain, &args);
+        shift -= part;
+    }
+    return status;
+}
+
+rosace_status rosace_rope_move(rosace_context *context, cl_command_queue queue, const rosace_rope_desc *from,
+                               const rosace_rope_desc *to, const rosace_rope_move_args *given, cl_uint num_wait,
+                               const cl_event *wait, cl_event *event) {
+    if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context = NULL: a context is needed");
+    move_descs descs;
+    move_key key;
+    rosace_rope_move_args moved = ROSACE_ROPE_MOVE_ARGS_DEFAULT;
+    rosace_status status = check_move(from, to, &descs, &key);
+    if (!status) status = rsc_read_struct("rope move args", given, &moved, sizeof moved);
+    if (status) return status;
+    rsc_plan_entry *entry;
+    void *plan;
+    status = rsc_plan_acquire(context, "rope move", &key, sizeof key, make_move, drop_move, &descs, &entry, &plan);
+    if (status) return status;
+    move_plan *self = plan;
+    rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT, checked;
+    args.k = &moved.k;
+    args.positions = moved.positions;
+    status = check_args(self->shift, &args, &checked);
+    if (!status) status = check_shift(context, &moved, descs.to.axes);
+    if (!status) {
+        rsc_chain chain;
+        status = rsc_chain_begin(&chain, context, queue, num_wait, wait);
+        if (!status && self->change) status = rsc_rope_chain(self->change, &chain, &checked);
+        if (!status) status = chain_shift(self, &chain, &moved.k, moved.shift);
+        status = rsc_chain_end(&chain, status, event);
+    }
     rsc_plan_release(entry);
     return status;
 }

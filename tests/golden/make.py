@@ -16,11 +16,15 @@ import transformers
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.attention.flex_attention import flex_attention
 from transformers import GPTNeoXConfig, LlamaConfig, T5Config, masking_utils
+from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLTextConfig, Qwen2VLVisionConfig
+from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLTextConfig
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.gpt_neox import modeling_gpt_neox as neox
 from transformers.models.gptj import modeling_gptj as gptj
 from transformers.models.llama import modeling_llama as llama
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
+from transformers.models.qwen2_vl import modeling_qwen2_vl as qwen2_vl
+from transformers.models.qwen3_vl import modeling_qwen3_vl as qwen3_vl
 from transformers.models.roformer import modeling_roformer as roformer
 from transformers.models.t5 import modeling_t5 as t5
 from transformers.models.xlm.modeling_xlm import create_sinusoidal_embeddings
@@ -58,7 +62,8 @@ POSITIONS = [0, 1, 7, 100, 1023]
 
 def rope_case(golden, name, rotate, inv_freq, attention_factor, head_dim, positions=POSITIONS, **options):
     """rotate(q, k) on [1, seq, heads, head_dim]; frequencies as transformers has them."""
-    q, k = random(1, len(positions), 2, head_dim), random(1, len(positions), 1, head_dim)
+    tokens = len(positions) // options.get("axes", 1)
+    q, k = random(1, tokens, 2, head_dim), random(1, tokens, 1, head_dim)
     q_out, k_out = rotate(q, k)
     golden.case(name, head_dim=head_dim, rotary_dim=2 * len(inv_freq), positions=positions, **options,
                 frequencies=inv_freq, attention_factor=attention_factor, q=q, k=k, q_out=q_out, k_out=k_out)
@@ -135,6 +140,25 @@ def rope():
                longrope_attention_factor=1.125, seq_len=10)
     llama_case(golden, "proportional", dict(rope_type="proportional", rope_theta=10000.0, factor=8.0, partial_rotary_factor=0.3),
                scaling=PROPORTIONAL, factor=8, share=0.3)
+
+    # Positions of three axes, or two, one after the other
+    def axes_case(name, embedding, places, sections, inv_freq=None, **options):
+        cos, sin = embedding(random(1), places)
+        positions = places.flatten().tolist()
+        rope_case(golden, name, lambda q, k: llama.apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=2),
+                  embedding.inv_freq if inv_freq is None else inv_freq, 1, 32, positions, axes=len(sections), sections=sections, **options)
+
+    places = torch.tensor([[[0, 3, 100, 1023]], [[5, 0, 17, 9]], [[2, 11, 0, 40]]])
+    parameters = dict(rope_type="default", rope_theta=10000.0)
+    axes_case("mrope", qwen2_vl.Qwen2VLRotaryEmbedding(Qwen2VLTextConfig(
+        hidden_size=64, num_attention_heads=2, rope_parameters=parameters | dict(mrope_section=[4, 6, 6]))), places, [4, 6, 6])
+    axes_case("mrope_interleaved", qwen3_vl.Qwen3VLTextRotaryEmbedding(Qwen3VLTextConfig(
+        hidden_size=64, num_attention_heads=2, head_dim=32, rope_parameters=parameters | dict(mrope_section=[6, 5, 5]))), places,
+        [6, 5, 5], axis_order=1)
+    vision = qwen2_vl.Qwen2VLVisionRotaryEmbedding(Qwen2VLVisionConfig(embed_dim=64, num_heads=2,
+                                                                       rope_parameters=dict(rope_type="axial", rope_theta=10000.0)))
+    axes_case("vision", vision, torch.tensor([[[0, 1, 7, 30], [0, 25, 3, 31]]]), [8, 8], inv_freq=[*vision.inv_freq, *vision.inv_freq],
+              axis_restart=1)
     golden.write()
 
 
