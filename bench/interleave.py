@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Timing of several programs' work in turn, in one process."""
 
+import os
 import statistics
 import time
 
@@ -67,7 +68,7 @@ def difference(a, b):
 
 
 def warm_up(entrant):
-    """Finds how many calls make a sample. The first call has been made for the comparison; slow work needs no second."""
+    """Finds how many calls make a sample. The first call was for the comparison; slow work needs no second."""
     calls = 1
     while True:
         begin = time.perf_counter()
@@ -79,10 +80,35 @@ def warm_up(entrant):
         calls = min(4096, int(calls * min(8.0, SAMPLE / max(seconds, 1e-9) + 1)))
 
 
+class Machine:
+    """How busy others keep the processors, as a share of all of them, since this was made. None: not known."""
+
+    def __init__(self):
+        self.begin = self._now()
+
+    @staticmethod
+    def _now():
+        try:
+            with open("/proc/stat") as file:
+                ticks = [int(x) for x in file.readline().split()[1:9]]
+        except (OSError, ValueError):
+            return None
+        idle = ticks[3] + ticks[4]
+        scale = os.sysconf("SC_CLK_TCK")
+        return (sum(ticks) - idle) / scale, sum(ticks) / scale, time.process_time()
+
+    def others(self):
+        now = self._now()
+        if not self.begin or not now:
+            return None
+        busy, total, own = (b - a for a, b in zip(self.begin, now))
+        return max(0.0, busy - own) / total if total > 0 else None
+
+
 def interleave(entrants, seconds, least=3, most=200, pause=PAUSE):
-    """Rounds of one sample each until about `seconds` have gone into them. An entrant that would take more than its share
-    of that leaves early, after three samples at least (two, if a sample takes seconds). The pause's processor time is
-    kept, as the evidence that nobody spins into the next one's sample."""
+    """Rounds of one sample each until about `seconds` have gone into them. An entrant that would take more than its
+    share of that leaves early, after three samples at least (two, if a sample takes seconds). The processor time of the
+    pauses is kept, as the evidence that nobody spins into the next one's sample."""
     for entrant in entrants:
         warm_up(entrant)
         time.sleep(pause)
