@@ -79,6 +79,120 @@ static void run(const matmul_case *c, int path)
                   (harness_tolerance){.absolute = unit * (fabs((double)c->alpha) * k * sqrt(k) + 2.0 * fabs((double)c->beta))});
 }
 
+/* One row of the table by name, on whatever device: rows of other devices must be right here, too. */
+static void run_row(const matmul_case *c, const char *name)
+{
+    const rosace_dtype dtype = c->dtype;
+    harness_case("%s %s %zux%zux%zu batch %zu%s%s", name, dtype == ROSACE_F16 ? "f16" : "f32", c->m, c->n, c->k, c->batch,
+                 c->transpose_a ? " ta" : "", c->transpose_b ? " tb" : "");
+    double *a = harness_random(c->batch * c->m * c->k, dtype), *b = harness_random(c->batch * c->k * c->n, dtype);
+    double *out = harness_random(c->batch * c->m * c->n, dtype);
+    const rosace_tensor ta = harness_tensor(HARNESS_GAPS, dtype, c->batch, c->transpose_a ? c->k : c->m, 1,
+                                            c->transpose_a ? c->m : c->k, a);
+    const rosace_tensor tb = harness_tensor(HARNESS_GAPS, dtype, c->batch, c->transpose_b ? c->n : c->k, 1,
+                                            c->transpose_b ? c->k : c->n, b);
+    const rosace_tensor tc = harness_tensor(HARNESS_GAPS, dtype, c->batch, c->m, 1, c->n, out);
+    const rsc_matmul_desc desc = {.a = dtype, .b = dtype, .c = dtype, .transpose_a = c->transpose_a,
+                                  .transpose_b = c->transpose_b, .row = rsc_matmul_row_named(name)};
+    ck_assert_ptr_nonnull(desc.row);
+    const rosace_tensor *const tensors[3] = {&ta, &tb, &tc};
+    rsc_matmul_operand_args operands[3];
+    for (int i = 0; i < 3; i++)
+        operands[i] = (rsc_matmul_operand_args){.offset = tensors[i]->offset, .row_stride = (uint64_t)tensors[i]->stride[1],
+                                                .outer_stride = (uint64_t)tensors[i]->stride[0], .inner_div = 1};
+    const rsc_matmul_call call = {.a = ta.mem, .b = tb.mem, .c = tc.mem, .batch = c->batch,
+                                  .args = {.a = operands[0], .b = operands[1], .c = operands[2], .m = (uint32_t)c->m,
+                                           .n = (uint32_t)c->n, .k = (uint32_t)c->k, .inner = 1, .alpha = c->alpha,
+                                           .beta = c->beta}};
+    rsc_matmul *matmul;
+    rsc_chain chain;
+    harness_ok(rsc_matmul_create(harness_context(), &desc, &matmul));
+    harness_ok(rsc_chain_begin(&chain, harness_context(), harness_queue(), 0, NULL));
+    const rosace_status status = rsc_matmul_chain(matmul, &chain, &call);
+    harness_ok(rsc_chain_end(&chain, status, NULL));
+    for (size_t z = 0; z < c->batch; z++)
+        ref_matmul(c->m, c->n, c->k, c->transpose_a, c->transpose_b, (double)c->alpha, (double)c->beta, a + z * c->m * c->k,
+                   b + z * c->k * c->n, out + z * c->m * c->n);
+    const double k = (double)c->k, absolute = ldexp(1.0, -24) * (fabs((double)c->alpha) * k * sqrt(k) + 2.0 * fabs((double)c->beta));
+    harness_check(name, &tc, out, (harness_tolerance){.absolute = absolute});
+    rsc_matmul_destroy(&matmul);
+}
+
+START_TEST(every_row_on_every_device)
+{
+    for (const rsc_matmul_row *row = rsc_matmul_tile_rows; row->name; row++) {
+        const bool few = row->kind == RSC_MATMUL_FEW_ROWS;
+        matmul_case c = {.m = few ? 7 : 61, .n = 45, .k = 301, .batch = 2, .alpha = 1.5f, .beta = -1.0f, .transpose_b = few};
+        if (harness_small()) c.m = 7, c.k = 40;
+        run_row(&c, row->name);
+        if (row->kind != RSC_MATMUL_ITEM) continue;
+        c.transpose_a = c.transpose_b = true;
+        run_row(&c, row->name);
+        c.dtype = ROSACE_F16;
+        c.m = c.n = 1;
+        run_row(&c, row->name);
+    }
+}
+END_TEST
+
+START_TEST(few_rows)
+{
+    static const size_t rows[] = {1, 2, 3, 4, 5, 8, 9, 16};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int t = 0; t < 2; t++) {
+            matmul_case c = {.m = rows[i], .n = i % 2 ? 37 : 2100, .k = i % 3 ? 75 : 16, .batch = 1 + i % 2, .alpha = 1.0f,
+                             .beta = i % 2 ? 0.5f : 0.0f, .transpose_b = t, .dtype = i == 3 ? ROSACE_F16 : ROSACE_F32};
+            if (harness_small()) c.n = 37;
+            run(&c, 0);
+        }
+}
+END_TEST
+
+/* Weights give what the matrix itself gives, whatever their layout, and do not need the matrix when they are packed. */
+START_TEST(weights)
+{
+    for (int i = 0; i < (harness_small() ? 2 : 6); i++) {
+        const rosace_dtype dtype = i % 3 == 2 ? ROSACE_F16 : ROSACE_F32;
+        const size_t m = i < 3 ? 50 : 3, n = harness_small() ? 35 : 75, k = harness_small() ? 20 : 301, batch = 2;
+        const bool transpose = i % 2;
+        double *a = harness_random(batch * m * k, dtype), *b = harness_random(k * n, dtype);
+        double *out = harness_random(batch * m * n, dtype);
+        const rosace_tensor ta = harness_tensor(HARNESS_GAPS, dtype, batch, m, 1, k, a);
+        const rosace_tensor tb = harness_tensor(HARNESS_GAPS, dtype, 1, transpose ? n : k, 1, transpose ? k : n, b);
+        const rosace_tensor tc = harness_tensor(HARNESS_GAPS, dtype, batch, m, 1, n, NULL);
+        const rosace_matrix matrix = matrix_of(&tb);
+        rosace_matmul_weights *w;
+        harness_case("weights %zux%zux%zu %s%s", m, n, k, dtype ? "f16" : "f32", transpose ? " transposed" : "");
+        harness_ok(rosace_matmul_weights_create(harness_context(), harness_queue(), dtype, &matrix, transpose, &w));
+        rosace_matmul_args args = ROSACE_MATMUL_ARGS_DEFAULT;
+        args.dtype = dtype;
+        args.a = matrix_of(&ta);
+        args.c = matrix_of(&tc);
+        args.batch = batch;
+        args.weights = w;
+        args.path = ROSACE_MATMUL_TILE;
+        ck_assert_str_ne(rosace_matmul_variant(harness_context(), &args), "");
+        harness_ok(rosace_matmul(harness_context(), harness_queue(), &args, 0, NULL, NULL));
+        for (size_t z = 0; z < batch; z++)
+            ref_matmul(m, n, k, false, transpose, 1.0, 0.0, a + z * m * k, b, out + z * m * n);
+        harness_check("matmul_weights", &tc, out,
+                      (harness_tolerance){.absolute = ldexp(1.0, -24) * (double)k * sqrt((double)k)});
+        rosace_matmul_args wrong = args;
+        wrong.b = matrix;
+        ck_assert_int_eq(rosace_matmul(harness_context(), harness_queue(), &wrong, 0, NULL, NULL), ROSACE_INVALID_ARGUMENT);
+        wrong = args;
+        wrong.a.cols--;
+        ck_assert_int_eq(rosace_matmul(harness_context(), harness_queue(), &wrong, 0, NULL, NULL), ROSACE_INVALID_ARGUMENT);
+        wrong = args;
+        wrong.dtype = dtype == ROSACE_F16 ? ROSACE_F32 : ROSACE_F16;
+        ck_assert_str_eq(rosace_matmul_variant(harness_context(), &wrong), "");
+        rosace_matmul_weights_destroy(&w);
+        ck_assert_ptr_null(w);
+        rosace_matmul_weights_destroy(&w);
+    }
+}
+END_TEST
+
 static void on_every_path(matmul_case c)
 {
     for (int dtype = 0; dtype < 2; dtype++)
@@ -229,4 +343,5 @@ START_TEST(refusals)
 END_TEST
 
 HARNESS_DEVICE_SUITE("matmul", sizes_around_tiles, transposes_layouts_and_scales, batches, whatever_comes,
+                     every_row_on_every_device, few_rows, weights,
                      clblast_is_not_asked_for_more_than_it_can_index, refusals)

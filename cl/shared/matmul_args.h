@@ -16,11 +16,12 @@ typedef struct rsc_matmul_operand_args {
 
 typedef struct rsc_matmul_args {
     rsc_matmul_operand_args a, b, c;
+    RSC_U64 tiles; /* matmul_item: register tiles in all */
     RSC_U32 m, n, k;
     RSC_U32 inner;
-    RSC_U32 chunk; /* rows of C that one work-item makes: a multiple of ROWS */
+    RSC_U32 chunk;   /* rows of C that one work-item makes: a multiple of ROWS */
+    RSC_U32 columns; /* columns of C that one work-item makes: a multiple of the panel's width */
     float alpha, beta;
-    RSC_U32 unused;
 } rsc_matmul_args;
 
 #endif

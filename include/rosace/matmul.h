@@ -21,10 +21,15 @@ typedef struct rosace_matrix {
 } rosace_matrix;
 
 typedef enum rosace_matmul_path {
-    ROSACE_MATMUL_AUTO = 0, /* CLBlast on GPUs, tile on CPU devices; CLBlast where tile cannot and the other way round */
+    ROSACE_MATMUL_AUTO = 0, /* what `rosace tune` measured to be faster; before that CLBlast on GPUs, tile on CPU
+                               devices; the other one where that cannot */
     ROSACE_MATMUL_CLBLAST,
     ROSACE_MATMUL_TILE      /* rosace's own kernel: any dtype without extensions */
 } rosace_matmul_path;
+
+/* A matrix B that stays: put once into the order in which the kernels read it, where that helps (CPU devices, path not
+ * CLBLAST), so that no product has to. Products read it only, so any number of threads may use it. */
+typedef struct rosace_matmul_weights rosace_matmul_weights;
 
 typedef struct rosace_matmul_args {
     size_t struct_size;
@@ -35,6 +40,8 @@ typedef struct rosace_matmul_args {
     float alpha, beta;       /* beta = 0: C is not read (NaN in it does not matter) */
     size_t batch;            /* (default 1) */
     rosace_matmul_path path; /* (default AUTO) */
+    const rosace_matmul_weights *weights; /* in place of b and transpose_b, which must be zero (default NULL: b); one for
+                                the whole batch, of this context and dtype; kept alive until the product is complete */
 } rosace_matmul_args;
 #define ROSACE_MATMUL_ARGS_DEFAULT { .struct_size = sizeof(rosace_matmul_args), .alpha = 1.0f, .batch = 1 }
 
@@ -44,6 +51,20 @@ typedef struct rosace_matmul_args {
  * safe. */
 ROSACE_API rosace_status rosace_matmul(rosace_context *context, cl_command_queue queue, const rosace_matmul_args *args,
                                        cl_uint num_wait, const cl_event *wait, cl_event *event);
+
+/* The name of what rosace_matmul takes for these args: "matmul_panel_v16", "matmul_few_v16", "matmul_clblast" and so on;
+ * "" when it would refuse them. Static storage. */
+ROSACE_API const char *rosace_matmul_variant(rosace_context *context, const rosace_matmul_args *args);
+
+/* Makes weights of a matrix (of one; its batch_stride is not read), stored [k, n], or [n, k] with `transpose`. Waits until
+ * that is done. Where packing does not help the weights are the matrix itself, whose buffer is retained: do not change it as
+ * long as they live. Packed, they are a copy of about its size. On success *out is the caller's, to be destroyed before the
+ * context. `queue` is one of the context's device; what it still has to do to the matrix is waited for.
+ * Errors: as rosace_matmul. */
+ROSACE_API rosace_status rosace_matmul_weights_create(rosace_context *context, cl_command_queue queue, rosace_dtype dtype,
+                                                      const rosace_matrix *matrix, bool transpose,
+                                                      rosace_matmul_weights **out);
+ROSACE_API void rosace_matmul_weights_destroy(rosace_matmul_weights **weights);
 
 #ifdef __cplusplus
 }

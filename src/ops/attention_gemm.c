@@ -117,10 +117,10 @@ static rosace_status create(rosace_attention_plan *plan)
                                       .rerope = desc->rerope_window > 0,
                                       .logn = desc->logn_train_len > 0,
                                       .softcap = desc->softcap > 0.0f};
-    const rsc_matmul_desc scores = {.a = dtype, .b = dtype, .c = ROSACE_F32, .transpose_b = true, .prefer_clblast = clblast};
-    const rsc_matmul_desc values = {.a = ROSACE_F32, .b = dtype, .c = ROSACE_F32, .prefer_clblast = clblast};
-    const rsc_matmul_desc shaw_key = {.a = dtype, .b = ROSACE_F32, .c = ROSACE_F32, .transpose_b = true, .prefer_clblast = clblast};
-    const rsc_matmul_desc shaw_value = {.a = ROSACE_F32, .b = ROSACE_F32, .c = ROSACE_F32, .prefer_clblast = clblast};
+    const rsc_matmul_desc scores = {.a = dtype, .b = dtype, .c = ROSACE_F32, .transpose_b = true, .prefer_clblast = clblast, .one_kernel = true};
+    const rsc_matmul_desc values = {.a = ROSACE_F32, .b = dtype, .c = ROSACE_F32, .prefer_clblast = clblast, .one_kernel = true};
+    const rsc_matmul_desc shaw_key = {.a = dtype, .b = ROSACE_F32, .c = ROSACE_F32, .transpose_b = true, .prefer_clblast = clblast, .one_kernel = true};
+    const rsc_matmul_desc shaw_value = {.a = ROSACE_F32, .b = ROSACE_F32, .c = ROSACE_F32, .prefer_clblast = clblast, .one_kernel = true};
     const rsc_bias_desc bias = rsc_attention_bias(desc);
     rosace_status status = rsc_softmax_create(plan->context, &softmax, &state->softmax);
     if (!status) status = rsc_bias_create(plan->context, &bias, &state->bias);

@@ -1,124 +1,81 @@
 /* SPDX-License-Identifier: MIT
- * Matrix products: rosace's tile kernel, or CLBlast (matmul_clblast.c).
- *
- * The tile kernel needs no workspace: on CPU devices a work-item packs its part of B into private memory as it goes
- * (cl/matmul_tile.cl), so a call allocates nothing and any number of threads may enqueue. */
+ * Matrix products: which row of the table makes one (matmul_tile.c: rosace's own kernels; matmul_clblast.c), and the public
+ * operation. */
 #include "matmul.h"
 
 #include "../check.h"
-#include "../program.h"
+#include "../tuning.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
-struct rsc_matmul {
-    rosace_context *context;
-    rsc_matmul_desc desc;
-    cl_kernel kernel; /* NULL when the path is CLBLAST */
-    bool panel;
-    unsigned width, rows, chunk; /* columns and rows of a register tile, most rows of a work-item */
-};
+/* ---- Choice ------------------------------------------------------------------------------------------------------ */
 
-/* ---- Shape of the tile kernel ------------------------------------------------------------------------------------ */
+static const char operation[] = "matmul";
+static const rsc_matmul_row clblast_row = {.name = "matmul_clblast", .kind = RSC_MATMUL_CLBLAST};
 
-/* A CPU device compiles one work-item to vector instructions of its own width; where it reports no width it vectorises
- * over work-items and is treated as a GPU. */
-static bool takes_panels(const rosace_device_info *device)
+/* Shapes that have a choice of their own in the tuning store. */
+static void class_name(const rsc_matmul_desc *desc, const rsc_matmul_call *call, char out[RSC_CLASS_BYTES])
 {
-    return device->device_class == ROSACE_DEVICE_CPU && device->float_vector_width >= 4;
+    static const double small = 2.0 * 256 * 256 * 256;
+    const rsc_matmul_args *g = &call->args;
+    const double flops = 2.0 * g->m * g->n * g->k * (double)call->batch;
+    const char *dtype = desc->a != desc->b || desc->a != desc->c ? "mixed" : desc->a == ROSACE_F16 ? "f16" : "f32";
+    snprintf(out, RSC_CLASS_BYTES, "%s_%s", dtype, g->m <= RSC_MATMUL_FEW ? "few" : flops <= small ? "small" : "large");
 }
 
-typedef struct tile_shape {
-    unsigned vec, rows, chunk;
-} tile_shape;
-
-static tile_shape choose_shape(const rosace_device_info *device)
+const rsc_matmul_row *rsc_matmul_row_named(const char *name)
 {
-    if (!takes_panels(device)) return (tile_shape){.vec = 4, .rows = 4, .chunk = 4};
-    /* Two vectors of sums per row and two of B: 26 of the 32 registers of AVX-512 and NEON, 14 of the 16 of AVX. */
-    if (device->float_vector_width >= 16) return (tile_shape){.vec = 16, .rows = 12, .chunk = 240};
-    if (device->float_vector_width >= 8) return (tile_shape){.vec = 8, .rows = 6, .chunk = 240};
-    return (tile_shape){.vec = 4, .rows = 12, .chunk = 240};
+    if (!strcmp(name, clblast_row.name)) return &clblast_row;
+    for (const rsc_matmul_row *row = rsc_matmul_tile_rows; row->name; row++)
+        if (!strcmp(name, row->name)) return row;
+    return NULL;
 }
 
-size_t rsc_matmul_rows(const rosace_device_info *device) { return takes_panels(device) ? choose_shape(device).chunk : 128; }
-
-rosace_status rsc_matmul_create(rosace_context *context, const rsc_matmul_desc *desc, rsc_matmul **out)
+/* NULL, or why the row cannot make this product on this device. */
+static const char *refuses(const rsc_matmul_row *row, const rosace_device_info *device, const rsc_matmul_desc *desc,
+                           const rsc_matmul_call *call)
 {
-    static const char *const pieces[] = {"matmul_tile.cl", NULL};
+    return row->kind == RSC_MATMUL_CLBLAST ? rsc_matmul_clblast_refuses(device, desc, call)
+                                           : rsc_matmul_tile_refuses(row, device, desc, call);
+}
+
+static const rsc_matmul_row *choose(rosace_context *context, const rsc_matmul_desc *desc, const rsc_matmul_call *call)
+{
     const rosace_device_info *device = rosace_context_device_info(context);
-    *out = NULL;
-    rsc_matmul *matmul = rsc_calloc(context, 1, sizeof *matmul);
-    if (!matmul) return rsc_fail(ROSACE_OUT_OF_MEMORY, "matmul: no host memory");
-    const tile_shape shape = choose_shape(device);
-    matmul->context = context;
-    matmul->desc = *desc;
-    matmul->panel = takes_panels(device);
-    matmul->width = 2 * shape.vec;
-    matmul->rows = shape.rows;
-    matmul->chunk = shape.chunk;
-    if (desc->path != ROSACE_MATMUL_CLBLAST) {
-        rsc_options options = {.count = 0};
-        rsc_option_int(&options, "PANEL", matmul->panel);
-        rsc_option_int(&options, "VEC", shape.vec);
-        rsc_option_int(&options, "ROWS", shape.rows);
-        rsc_option_int(&options, "CHUNK", shape.chunk);
-        rsc_option_int(&options, "BLOCK_K", 256);
-        rsc_option_int(&options, "A_F16", desc->a == ROSACE_F16);
-        rsc_option_int(&options, "B_F16", desc->b == ROSACE_F16);
-        rsc_option_int(&options, "C_F16", desc->c == ROSACE_F16);
-        rsc_option_int(&options, "TRANSPOSE_A", desc->transpose_a);
-        rsc_option_int(&options, "TRANSPOSE_B", desc->transpose_b);
-        const rosace_status status = rsc_kernel_create(context, pieces, matmul->panel ? "matmul_panel" : "matmul_item",
-                                                       &options, &matmul->kernel);
-        if (status) {
-            rsc_matmul_destroy(&matmul);
-            return status;
+    if (desc->path == ROSACE_MATMUL_CLBLAST) return &clblast_row;
+    if (desc->path == ROSACE_MATMUL_AUTO) {
+        char class_of_call[RSC_CLASS_BYTES], name[RSC_ROW_BYTES];
+        class_name(desc, call, class_of_call);
+        if (!desc->prefer_clblast && rsc_tuned(context, operation, class_of_call, name)) {
+            const rsc_matmul_row *row = rsc_matmul_row_named(name);
+            const char *reason = row ? refuses(row, device, desc, call) : "no such row";
+            if (!reason) return row;
+            rsc_log(context, ROSACE_LOG_DEBUG, "matmul: not %s as measured for %s: %s", name, class_of_call, reason);
+        }
+        if (device->device_class != ROSACE_DEVICE_CPU || desc->prefer_clblast) {
+            const char *reason = rsc_matmul_clblast_refuses(device, desc, call);
+            if (!reason) return &clblast_row;
+            rsc_log(context, ROSACE_LOG_DEBUG, "matmul: not clblast: %s", reason);
         }
     }
-    *out = matmul;
-    return ROSACE_OK;
-}
-
-void rsc_matmul_destroy(rsc_matmul **matmul)
-{
-    if (!matmul || !*matmul) return;
-    if ((*matmul)->kernel) clReleaseKernel((*matmul)->kernel);
-    rsc_free((*matmul)->context, *matmul);
-    *matmul = NULL;
-}
-
-static rosace_status tile_chain(rsc_matmul *matmul, rsc_chain *chain, const rsc_matmul_call *call)
-{
-    static const size_t alone[3] = {1, 1, 1};
-    rsc_matmul_args args = call->args;
-    const size_t panels = (args.n + matmul->width - 1) / matmul->width;
-    args.chunk = matmul->chunk;
-    if (matmul->panel) {
-        /* The more rows, the less packing; but every compute unit should have several work-items. */
-        const size_t wanted = 4 * (size_t)rosace_context_device_info(matmul->context)->compute_units;
-        while (args.chunk > matmul->rows && panels * ((args.m + args.chunk - 1) / args.chunk) * call->batch < wanted)
-            args.chunk -= matmul->rows;
-    }
-    const size_t global[3] = {panels, (args.m + args.chunk - 1) / args.chunk, call->batch};
-    const rosace_status status = RSC_ARGS(matmul->kernel, "matmul", RSC_ARG(call->a), RSC_ARG(call->b), RSC_ARG(call->c),
-                                          RSC_ARG(args));
-    if (status) return status;
-    return rsc_chain_kernel(chain, matmul->kernel, 3, global, matmul->panel ? alone : NULL, "matmul");
+    const rsc_matmul_row *row = rsc_matmul_tile_rows;
+    while (!row->suits(device) || rsc_matmul_tile_refuses(row, device, desc, call)) row++; /* the last takes all */
+    return row;
 }
 
 rosace_status rsc_matmul_chain(rsc_matmul *matmul, rsc_chain *chain, const rsc_matmul_call *call)
 {
-    const rosace_device_info *device = rosace_context_device_info(matmul->context);
     if (!call->args.m || !call->args.n || !call->batch) return ROSACE_OK;
-    const bool prefers_tile = device->device_class == ROSACE_DEVICE_CPU && !matmul->desc.prefer_clblast;
-    if (matmul->desc.path == ROSACE_MATMUL_TILE || (matmul->desc.path == ROSACE_MATMUL_AUTO && prefers_tile))
-        return tile_chain(matmul, chain, call);
-    const char *reason = rsc_matmul_clblast_refuses(device, &matmul->desc, call);
-    if (!reason) return rsc_matmul_clblast(chain, &matmul->desc, call);
-    if (matmul->desc.path == ROSACE_MATMUL_CLBLAST) return rsc_fail(ROSACE_UNSUPPORTED, "path clblast: %s", reason);
-    rsc_log(matmul->context, ROSACE_LOG_DEBUG, "matmul: tile, since %s", reason);
-    return tile_chain(matmul, chain, call);
+    rosace_context *context = rsc_matmul_context(matmul);
+    const rosace_device_info *device = rosace_context_device_info(context);
+    const rsc_matmul_desc *desc = rsc_matmul_get_desc(matmul);
+    const rsc_matmul_row *row = desc->row ? desc->row : choose(context, desc, call);
+    const char *reason = refuses(row, device, desc, call);
+    if (reason) return rsc_fail(ROSACE_UNSUPPORTED, "%s: %s", row->name, reason);
+    return row->kind == RSC_MATMUL_CLBLAST ? rsc_matmul_clblast(chain, desc, call)
+                                           : rsc_matmul_tile(matmul, row, chain, call);
 }
 
 /* ---- The public operation ---------------------------------------------------------------------------------------- */
@@ -147,36 +104,88 @@ static rosace_status check_matrix(rosace_context *context, const char *name, con
     return rsc_check_tensor(context, name, view, dtype, output, NULL);
 }
 
-static rosace_status check_args(rosace_context *context, const rosace_matmul_args *args)
-{
-    if (!rosace_dtype_size(args->dtype)) return INVALID("dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)args->dtype);
-    if (args->path != ROSACE_MATMUL_AUTO && args->path != ROSACE_MATMUL_CLBLAST && args->path != ROSACE_MATMUL_TILE)
-        return INVALID("path = %d: must be ROSACE_MATMUL_AUTO, _CLBLAST or _TILE", (int)args->path);
-    if (!args->batch || args->batch > INT32_MAX) return INVALID("batch = %zu: must be 1 to 2^31 - 1", args->batch);
-    if (!isfinite(args->alpha)) return INVALID("alpha = %g: must be finite", (double)args->alpha);
-    if (!isfinite(args->beta)) return INVALID("beta = %g: must be finite", (double)args->beta);
-    rosace_tensor a, b, c;
-    rosace_status status = check_matrix(context, "a", &args->a, args->dtype, args->batch, false, &a);
-    if (!status) status = check_matrix(context, "b", &args->b, args->dtype, args->batch, false, &b);
-    if (!status) status = check_matrix(context, "c", &args->c, args->dtype, args->batch, true, &c);
-    if (status) return status;
-
-    const size_t m = args->transpose_a ? args->a.cols : args->a.rows, k = args->transpose_a ? args->a.rows : args->a.cols;
-    const size_t kb = args->transpose_b ? args->b.cols : args->b.rows, n = args->transpose_b ? args->b.rows : args->b.cols;
-    if (kb != k) return INVALID("b: op(b) has %zu rows, op(a) has %zu columns: must be equal", kb, k);
-    if (args->c.rows != m) return INVALID("c.rows = %zu: op(a) has %zu rows", args->c.rows, m);
-    if (args->c.cols != n) return INVALID("c.cols = %zu: op(b) has %zu columns", args->c.cols, n);
-    status = rsc_check_disjoint_tensors(context, "c", &c, "a", &a);
-    if (!status) status = rsc_check_disjoint_tensors(context, "c", &c, "b", &b);
-    return status;
-}
-
 static rsc_matmul_operand_args operand(const rosace_matrix *x)
 {
     return (rsc_matmul_operand_args){.offset = x->offset,
                                      .row_stride = x->row_stride ? x->row_stride : x->cols,
                                      .outer_stride = x->batch_stride,
                                      .inner_div = 1};
+}
+
+/* Checks everything, and says what it comes to. */
+static rosace_status resolve(rosace_context *context, const rosace_matmul_args *given, rsc_matmul_desc *desc,
+                             rsc_matmul_call *call)
+{
+    rosace_matmul_args args = ROSACE_MATMUL_ARGS_DEFAULT;
+    if (!context) return INVALID("context: NULL");
+    rosace_status status = rsc_read_struct("args", given, &args, sizeof args);
+    if (status) return status;
+    if (!rosace_dtype_size(args.dtype)) return INVALID("dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)args.dtype);
+    if (args.path != ROSACE_MATMUL_AUTO && args.path != ROSACE_MATMUL_CLBLAST && args.path != ROSACE_MATMUL_TILE)
+        return INVALID("path = %d: must be ROSACE_MATMUL_AUTO, _CLBLAST or _TILE", (int)args.path);
+    if (!args.batch || args.batch > INT32_MAX) return INVALID("batch = %zu: must be 1 to 2^31 - 1", args.batch);
+    if (!isfinite(args.alpha)) return INVALID("alpha = %g: must be finite", (double)args.alpha);
+    if (!isfinite(args.beta)) return INVALID("beta = %g: must be finite", (double)args.beta);
+    const rosace_matmul_weights *weights = args.weights;
+    if (weights) {
+        if (weights->context != context) return INVALID("weights: of another context");
+        if (weights->dtype != args.dtype) return INVALID("weights: of another dtype than args.dtype = %d", (int)args.dtype);
+        if (args.b.mem) return INVALID("b: must be all zeros beside weights");
+        if (args.transpose_b) return INVALID("transpose_b: weights have their own, given when they were made");
+        if (weights->packed && args.path == ROSACE_MATMUL_CLBLAST)
+            return rsc_fail(ROSACE_UNSUPPORTED, "path clblast: weights are packed for ROSACE_MATMUL_TILE");
+        args.b = weights->matrix;
+        args.transpose_b = weights->transpose;
+    }
+    rosace_tensor a, b, c;
+    status = check_matrix(context, "a", &args.a, args.dtype, args.batch, false, &a);
+    if (!status && !weights) status = check_matrix(context, "b", &args.b, args.dtype, args.batch, false, &b);
+    if (!status) status = check_matrix(context, "c", &args.c, args.dtype, args.batch, true, &c);
+    if (status) return status;
+
+    const size_t m = args.transpose_a ? args.a.cols : args.a.rows, k = args.transpose_a ? args.a.rows : args.a.cols;
+    const size_t kb = args.transpose_b ? args.b.cols : args.b.rows, n = args.transpose_b ? args.b.rows : args.b.cols;
+    const char *const b_name = weights ? "weights" : "b";
+    if (kb != k) return INVALID("%s: op(b) has %zu rows, op(a) has %zu columns: must be equal", b_name, kb, k);
+    if (args.c.rows != m) return INVALID("c.rows = %zu: op(a) has %zu rows", args.c.rows, m);
+    if (args.c.cols != n) return INVALID("c.cols = %zu: op(b) has %zu columns", args.c.cols, n);
+    status = rsc_check_disjoint_tensors(context, "c", &c, "a", &a);
+    if (!status && !weights) status = rsc_check_disjoint_tensors(context, "c", &c, "b", &b);
+    if (!status && weights && args.c.mem == weights->matrix.mem) status = INVALID("c: is in the buffer of weights");
+    if (status) return status;
+
+    *call = (rsc_matmul_call){
+        .a = args.a.mem,
+        .b = weights && weights->packed ? weights->packed : args.b.mem,
+        .c = args.c.mem,
+        .args = {.a = operand(&args.a),
+                 .b = operand(&args.b),
+                 .c = operand(&args.c),
+                 .m = (uint32_t)m,
+                 .n = (uint32_t)n,
+                 .k = (uint32_t)k,
+                 .inner = 1,
+                 .alpha = args.alpha,
+                 .beta = args.beta},
+        .batch = args.batch,
+    };
+    if (weights && weights->packed) call->args.b = (rsc_matmul_operand_args){.inner_div = 1};
+    memset(desc, 0, sizeof *desc); /* compared as bytes */
+    desc->a = desc->b = desc->c = args.dtype;
+    desc->transpose_a = args.transpose_a;
+    desc->transpose_b = args.transpose_b && !(weights && weights->packed);
+    desc->b_packed = weights && weights->packed;
+    desc->path = args.path;
+    if (args.path != ROSACE_MATMUL_CLBLAST) return ROSACE_OK;
+    const char *reason = rsc_matmul_clblast_refuses(rosace_context_device_info(context), desc, call);
+    return reason ? rsc_fail(ROSACE_UNSUPPORTED, "path clblast: %s", reason) : ROSACE_OK;
+}
+
+const char *rosace_matmul_variant(rosace_context *context, const rosace_matmul_args *args)
+{
+    rsc_matmul_desc desc;
+    rsc_matmul_call call;
+    return resolve(context, args, &desc, &call) ? "" : choose(context, &desc, &call)->name;
 }
 
 static rosace_status make_cached(rosace_context *context, const void *desc, void **plan)
@@ -193,45 +202,16 @@ static void drop_cached(void *plan)
     rsc_matmul_destroy(&matmul);
 }
 
-rosace_status rosace_matmul(rosace_context *context, cl_command_queue queue, const rosace_matmul_args *given,
+rosace_status rosace_matmul(rosace_context *context, cl_command_queue queue, const rosace_matmul_args *args,
                             cl_uint num_wait, const cl_event *wait, cl_event *event)
 {
-    static const char kind[] = "matmul";
-    if (!context) return INVALID("context: NULL");
-    rosace_matmul_args args = ROSACE_MATMUL_ARGS_DEFAULT;
-    rosace_status status = rsc_read_struct("args", given, &args, sizeof args);
-    if (status) return status;
-    status = check_args(context, &args);
-    if (status) return status;
-
-    rsc_matmul_call call = {
-        .a = args.a.mem,
-        .b = args.b.mem,
-        .c = args.c.mem,
-        .args = {.a = operand(&args.a),
-                 .b = operand(&args.b),
-                 .c = operand(&args.c),
-                 .m = (uint32_t)args.c.rows,
-                 .n = (uint32_t)args.c.cols,
-                 .k = (uint32_t)(args.transpose_a ? args.a.rows : args.a.cols),
-                 .inner = 1,
-                 .alpha = args.alpha,
-                 .beta = args.beta},
-        .batch = args.batch,
-    };
     rsc_matmul_desc desc;
-    memset(&desc, 0, sizeof desc); /* compared as bytes */
-    desc.a = desc.b = desc.c = args.dtype;
-    desc.transpose_a = args.transpose_a;
-    desc.transpose_b = args.transpose_b;
-    desc.path = args.path;
-    if (args.path == ROSACE_MATMUL_CLBLAST) {
-        const char *reason = rsc_matmul_clblast_refuses(rosace_context_device_info(context), &desc, &call);
-        if (reason) return rsc_fail(ROSACE_UNSUPPORTED, "path clblast: %s", reason);
-    }
+    rsc_matmul_call call;
+    rosace_status status = resolve(context, args, &desc, &call);
+    if (status) return status;
     rsc_plan_entry *entry = NULL;
     void *matmul = NULL;
-    status = rsc_plan_acquire(context, kind, &desc, sizeof desc, make_cached, drop_cached, &desc, &entry, &matmul);
+    status = rsc_plan_acquire(context, operation, &desc, sizeof desc, make_cached, drop_cached, &desc, &entry, &matmul);
     if (status) return status;
     rsc_chain chain;
     status = rsc_chain_begin(&chain, context, queue, num_wait, wait);
@@ -239,4 +219,46 @@ rosace_status rosace_matmul(rosace_context *context, cl_command_queue queue, con
     status = rsc_chain_end(&chain, status, event);
     rsc_plan_release(entry);
     return status;
+}
+
+/* ---- Weights that stay --------------------------------------------------------------------------------------------- */
+
+rosace_status rosace_matmul_weights_create(rosace_context *context, cl_command_queue queue, rosace_dtype dtype,
+                                           const rosace_matrix *matrix, bool transpose, rosace_matmul_weights **out)
+{
+    if (!out) return INVALID("out: NULL");
+    *out = NULL;
+    if (!context) return INVALID("context: NULL");
+    if (!matrix) return INVALID("matrix: NULL");
+    if (!rosace_dtype_size(dtype)) return INVALID("dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)dtype);
+    rosace_tensor view;
+    rosace_status status = check_matrix(context, "matrix", matrix, dtype, 1, false, &view);
+    if (status) return status;
+    rosace_matmul_weights *weights = rsc_calloc(context, 1, sizeof *weights);
+    if (!weights) return rsc_fail(ROSACE_OUT_OF_MEMORY, "weights: no host memory");
+    weights->context = context;
+    weights->dtype = dtype;
+    weights->transpose = transpose;
+    weights->matrix = *matrix;
+    weights->matrix.batch_stride = 0;
+    if (!weights->matrix.row_stride) weights->matrix.row_stride = matrix->cols;
+    status = rsc_matmul_pack(context, queue, weights);
+    if (!status && !weights->packed) {
+        const cl_int code = clRetainMemObject(matrix->mem);
+        if (code) status = rsc_fail_cl(code, "weights: clRetainMemObject");
+        else weights->retained = true;
+    }
+    if (status) rosace_matmul_weights_destroy(&weights);
+    *out = weights;
+    return status;
+}
+
+void rosace_matmul_weights_destroy(rosace_matmul_weights **weights)
+{
+    if (!weights || !*weights) return;
+    rosace_matmul_weights *w = *weights;
+    *weights = NULL;
+    if (w->packed) clReleaseMemObject(w->packed);
+    if (w->retained) clReleaseMemObject(w->matrix.mem);
+    rsc_free(w->context, w);
 }

@@ -139,14 +139,14 @@ static rosace_array array(cl_mem mem, size_t offset) {
     return (rosace_array){mem, offset, ROSACE_F32};
 }
 
-/* out[out_row ...] = in[in_row ...] W^T, weights stored [out_width, in_width] */
-static bool project(language_model *model, const char *what, cl_mem in, size_t in_row, cl_mem weight, cl_mem out,
+/* out[out_row ...] = in[in_row ...] W^T, weights [out_width, in_width] */
+static bool project(language_model *model, const char *what, cl_mem in, size_t in_row,
+                    const rosace_matmul_weights *weights, cl_mem out,
                     size_t out_row, size_t rows, size_t in_width, size_t out_width) {
     rosace_matmul_args args = ROSACE_MATMUL_ARGS_DEFAULT;
     args.a = (rosace_matrix){.mem = in, .offset = in_row * in_width, .rows = rows, .cols = in_width};
-    args.b = (rosace_matrix){.mem = weight, .rows = out_width, .cols = in_width};
     args.c = (rosace_matrix){.mem = out, .offset = out_row * out_width, .rows = rows, .cols = out_width};
-    args.transpose_b = true;
+    args.weights = weights;
     return !rosace_matmul(model->context, model->queue, &args, 0, NULL, NULL) || cli_fail_rosace("%s", what);
 }
 

@@ -83,6 +83,30 @@ static bool load_one(loader *from, const char *prefix, const char *name, size_t 
     return load(from, prefix, &one, 1, cols, out);
 }
 
+/* Weights of a linear layer, stored [rows, cols], from a buffer. */
+static bool make_linear(loader *from, const char *name, cl_mem mem, size_t rows, size_t cols, rosace_matmul_weights **out) {
+    const rosace_matrix matrix = {.mem = mem, .rows = rows, .cols = cols};
+    return !rosace_matmul_weights_create(from->context, from->queue, ROSACE_F32, &matrix, true, out) ||
+           cli_fail_rosace("%s: '%s'", from->path, name);
+}
+
+static bool load_linear(loader *from, const char *prefix, const part *parts, size_t n_parts, size_t cols,
+                        rosace_matmul_weights **out) {
+    size_t rows = 0;
+    for (size_t i = 0; i < n_parts; i++)
+        rows += parts[i].rows;
+    cl_mem mem = NULL;
+    const bool ok = load(from, prefix, parts, n_parts, cols, &mem) && make_linear(from, parts[0].name, mem, rows, cols, out);
+    if (mem) clReleaseMemObject(mem);
+    return ok;
+}
+
+static bool load_one_linear(loader *from, const char *prefix, const char *name, size_t rows, size_t cols,
+                            rosace_matmul_weights **out) {
+    const part one = {name, rows};
+    return load_linear(from, prefix, &one, 1, cols, out);
+}
+
 static bool load_layer(loader *from, const model_config *config, size_t index, layer_weights *out) {
     char prefix[64];
     const size_t hidden = config->hidden, inner = config->intermediate, dim = config->head_dim;
@@ -91,12 +115,12 @@ static bool load_layer(loader *from, const model_config *config, size_t index, l
                         {"self_attn.v_proj", config->kv_heads * dim}};
     snprintf(prefix, sizeof prefix, "model.layers.%zu.", index);
     bool ok = load_one(from, prefix, "input_layernorm", hidden, 0, &out->input_norm) &&
-              load(from, prefix, qkv, 3, hidden, &out->qkv) &&
-              load_one(from, prefix, "self_attn.o_proj", hidden, config->heads * dim, &out->out) &&
+              load_linear(from, prefix, qkv, 3, hidden, &out->qkv) &&
+              load_one_linear(from, prefix, "self_attn.o_proj", hidden, config->heads * dim, &out->out) &&
               load_one(from, prefix, "post_attention_layernorm", hidden, 0, &out->post_norm) &&
-              load_one(from, prefix, "mlp.gate_proj", inner, hidden, &out->gate) &&
-              load_one(from, prefix, "mlp.up_proj", inner, hidden, &out->up) &&
-              load_one(from, prefix, "mlp.down_proj", hidden, inner, &out->down);
+              load_one_linear(from, prefix, "mlp.gate_proj", inner, hidden, &out->gate) &&
+              load_one_linear(from, prefix, "mlp.up_proj", inner, hidden, &out->up) &&
+              load_one_linear(from, prefix, "mlp.down_proj", hidden, inner, &out->down);
     if (ok && config->position == POSITION_SHAW) {
         const size_t rows = 2 * (size_t)config->shaw_max_distance + 1;
         ok = load_one(from, prefix, "self_attn.relative_k", rows, dim, &out->shaw_key) &&
@@ -126,13 +150,8 @@ bool weights_load(rosace_context *context, cl_command_queue queue, const char *p
         if (!load_layer(&from, config, i, &out->layers[i])) goto end;
     if (!load_one(&from, "", "model.norm", config->hidden, 0, &out->norm)) goto end;
     if (config->tied) {
-        const cl_int code = clRetainMemObject(out->embedding);
-        if (code) {
-            cli_fail_cl(code, "%s: clRetainMemObject", path);
-            goto end;
-        }
-        out->head = out->embedding;
-    } else if (!load_one(&from, "", "lm_head", config->vocab, config->hidden, &out->head)) {
+        if (!make_linear(&from, "model.embed_tokens", out->embedding, config->vocab, config->hidden, &out->head)) goto end;
+    } else if (!load_one_linear(&from, "", "lm_head", config->vocab, config->hidden, &out->head)) {
         goto end;
     }
     out->parameters = from.parameters;
@@ -150,16 +169,16 @@ static void release(cl_mem buffer) {
 void weights_free(model_weights *weights) {
     release(weights->embedding);
     release(weights->norm);
-    release(weights->head);
+    rosace_matmul_weights_destroy(&weights->head);
     for (size_t i = 0; i < weights->n_layers; i++) {
         layer_weights *layer = &weights->layers[i];
         release(layer->input_norm);
         release(layer->post_norm);
-        release(layer->qkv);
-        release(layer->out);
-        release(layer->gate);
-        release(layer->up);
-        release(layer->down);
+        rosace_matmul_weights_destroy(&layer->qkv);
+        rosace_matmul_weights_destroy(&layer->out);
+        rosace_matmul_weights_destroy(&layer->gate);
+        rosace_matmul_weights_destroy(&layer->up);
+        rosace_matmul_weights_destroy(&layer->down);
         release(layer->shaw_key);
         release(layer->shaw_value);
     }

@@ -3,23 +3,23 @@
 #ifndef ROSACE_CLI_WEIGHTS_H
 #define ROSACE_CLI_WEIGHTS_H
 
-#include <rosace/rosace.h>
+#include <rosace/matmul.h>
 
 #include "config.h"
 
 typedef struct layer_weights {
     cl_mem input_norm, post_norm; /* [hidden] */
-    cl_mem qkv;                   /* [(heads + 2 kv_heads) head_dim, hidden]: q, k and v above each other */
-    cl_mem out;                   /* [hidden, heads head_dim] */
-    cl_mem gate, up;              /* [intermediate, hidden] */
-    cl_mem down;                  /* [hidden, intermediate] */
+    rosace_matmul_weights *qkv;       /* [(heads + 2 kv_heads) head_dim, hidden]: q, k and v above each other */
+    rosace_matmul_weights *out;       /* [hidden, heads head_dim] */
+    rosace_matmul_weights *gate, *up; /* [intermediate, hidden] */
+    rosace_matmul_weights *down;      /* [hidden, intermediate] */
     cl_mem shaw_key, shaw_value;  /* [2 max_distance + 1, head_dim], or NULL */
 } layer_weights;
 
 typedef struct model_weights {
     cl_mem embedding;      /* [vocab, hidden] */
     cl_mem norm;           /* [hidden] */
-    cl_mem head;           /* [vocab, hidden]; the embedding when tied */
+    rosace_matmul_weights *head; /* [vocab, hidden]; of the embedding when tied */
     layer_weights *layers; /* [config.layers] */
     size_t n_layers;
     size_t parameters; /* elements read */
