@@ -7,7 +7,8 @@
  *
  * q, k, q_out, k_out   tensors [batch, seq, head, HEAD_DIM] with the views of `args`; an output may be its input
  * frequency            fractions of a turn: high words [ROTARY_DIM/2], then low words [ROTARY_DIM/2]; then, with several
- *                      axes, the axis of each pair [ROTARY_DIM/2]
+ *                      axes, the axis of each pair [ROTARY_DIM/2]; with XPOS, -log2 of each pair's factor per position as
+ *                      64-bit fractions, high words [ROTARY_DIM/2], low words [ROTARY_DIM/2]
  * ids                  int32 positions, when args.place.use_ids
  *
  * The angles of a token are the same for all its heads, so that one work-item takes some pairs of a token through many
@@ -23,6 +24,7 @@
  *   LANES        1 or any divisor of ROTARY_DIM/2/VEC (default 1)
  *   GROUP        work-group size along axis 0 (default 1)
  *   AXES         of positions: 1 to 4 (default 1)
+ *   XPOS         1: queries shrink and keys grow with the position (default 0)
  *   PREFETCH     1: what is args.ahead elements further is asked for early (default 0)
  *   DTYPE_F16    as in lib/dtype.clh
  */
@@ -52,6 +54,9 @@
 #endif
 #ifndef AXES
 #define AXES 1
+#endif
+#ifndef XPOS
+#define XPOS 0
 #endif
 #ifndef PREFETCH
 #define PREFETCH 0
@@ -129,6 +134,19 @@ static void rotate_heads(__global const STORE *in, long in_stride, __global STOR
     }
 }
 
+#if XPOS
+/* 2^-(distance * fall) and 2^(distance * fall): the exponent's whole part and fraction are exact. */
+static VN(float) xpos_factors(VN(uint) hi, VN(uint) lo, uint distance, VN(float) *up) {
+    const VN(uint) carried = mul_hi(lo, (VN(uint))(distance));
+    const VN(uint) part = hi * distance + carried;
+    const VN(uint) one = 1u, none = 0u;
+    const VN(int) whole = VN(as_int)(mul_hi(hi, (VN(uint))(distance)) + (part < carried ? one : none));
+    const VN(float) rest = VN(convert_float)(part >> 8) * 0x1p-24f;
+    *up = ldexp(exp2(rest), whole);
+    return ldexp(exp2(-rest), -whole);
+}
+#endif
+
 static size_t row_at(const rope_view *view, size_t batch, size_t row, int head) {
     return (size_t)(view->offset + (long)batch * view->batch_stride + (long)row * view->seq_stride +
                     (long)head * view->head_stride);
@@ -162,6 +180,10 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
     const long axis_stride = args.axis_stride;
 #endif
 
+#if XPOS
+    const int xpos_center = args.xpos_center;
+#endif
+
     for (size_t row = first_row; row < end_row; row++) {
 #if AXES > 1
         int position[AXES];
@@ -175,6 +197,13 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
         const float signed_scale = position < 0 ? -sine_scale : sine_scale;
 #endif
         VN(float) c[MINE], s[MINE];
+#if XPOS
+        VN(float) key_c[MINE], key_s[MINE];
+        const long away = (long)position - xpos_center;
+#else
+#define key_c c
+#define key_s s
+#endif
         UNROLL
         for (uint i = 0; i < MINE; i++) {
             const uint pair = (lane + i * LANES) * VEC;
@@ -190,12 +219,21 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
             s[i] *= signed_scale;
 #endif
             c[i] *= scale;
+#if XPOS
+            VN(float) up;
+            const VN(float) down = xpos_factors(load_frequency(frequency, 3 * PAIRS + pair),
+                                                load_frequency(frequency, 4 * PAIRS + pair), (uint)abs(away), &up);
+            key_c[i] = c[i] * (away < 0 ? down : up);
+            key_s[i] = s[i] * (away < 0 ? down : up);
+            c[i] *= away < 0 ? up : down;
+            s[i] *= away < 0 ? up : down;
+#endif
         }
         rotate_heads(q + row_at(&q_view, batch, row, q_head), q_view.head_stride,
                      q_out + row_at(&q_out_view, batch, row, q_head), q_out_view.head_stride, q_heads, lane, c, s,
                      copy_q, ahead[0]);
         rotate_heads(k + row_at(&k_view, batch, row, k_head), k_view.head_stride,
-                     k_out + row_at(&k_out_view, batch, row, k_head), k_out_view.head_stride, k_heads, lane, c, s,
+                     k_out + row_at(&k_out_view, batch, row, k_head), k_out_view.head_stride, k_heads, lane, key_c, key_s,
                      copy_k, ahead[1]);
     }
 }

@@ -113,7 +113,16 @@ static void run(const rope_case *c, const char *op) {
         if (!heads[i]) continue;
         if (out_layouts[i] >= 0) harness_check_untouched(&in[i]);
         ref_rope(&c->desc, c->batch, c->seq, heads[i], positions, values[i]);
-        harness_check(op, &out[i], values[i], tolerance_for(&c->desc));
+        ref_xpos(&c->desc, c->batch, c->seq, heads[i], positions, i == 1, values[i]);
+        harness_tolerance tolerance = tolerance_for(&c->desc);
+        if (c->desc.xpos_base > 0.0) { /* the same, times the factor, which has five roundings of its own */
+            double *allowed = harness_zeros(c->batch * c->seq * heads[i] * c->desc.head_dim);
+            for (size_t e = 0; e < c->batch * c->seq * heads[i] * c->desc.head_dim; e++) allowed[e] = 1.0;
+            ref_xpos(&c->desc, c->batch, c->seq, heads[i], positions, i == 1, allowed);
+            for (size_t e = 0; e < c->batch * c->seq * heads[i] * c->desc.head_dim; e++) allowed[e] *= 2.0 * tolerance.absolute;
+            tolerance.allowed = allowed;
+        }
+        harness_check(op, &out[i], values[i], tolerance);
     }
 }
 
@@ -145,6 +154,28 @@ START_TEST(several_axes) {
             run(&c, "rope on several axes");
         }
     }
+}
+END_TEST
+
+START_TEST(xpos) {
+    for (int interleaved = 0; interleaved < 2; interleaved++)
+        for (int dtype = 0; dtype < 2; dtype++) {
+            rope_case c = plain_case;
+            c.desc.xpos_base = 512.0;
+            c.desc.xpos_center = 3000;
+            c.desc.interleaved = interleaved;
+            c.desc.rotary_dim = interleaved ? 24 : 0;
+            c.desc.dtype = dtype ? ROSACE_F16 : ROSACE_F32;
+            c.batch = 2;
+            for (c.positions = 0; c.positions < POSITION_KINDS; c.positions++) {
+                c.first = dtype ? 2000 : -29000; /* the ends of what fits */
+                c.last = dtype ? 4000 : 36000;
+                run(&c, "xpos at the ends");
+                c.last = 3100;
+                c.first = c.positions == OFFSET ? 2998 : 2900;
+                run(&c, "xpos");
+            }
+        }
 }
 END_TEST
 
@@ -344,7 +375,7 @@ START_TEST(rotates_as_every_class_of_device) {
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("rope", rotates_as_every_class_of_device, rotates_every_layout_in_place_and_out_of_place, several_axes,
+HARNESS_DEVICE_SUITE("rope", rotates_as_every_class_of_device, rotates_every_layout_in_place_and_out_of_place, several_axes, xpos,
                      rotates_awkward_sizes, rotates_grouped_heads_and_one_tensor_alone, rotates_long_sequences,
                      rotates_at_any_position, rotates_with_every_scaling, rotates_random_cases,
                      rotates_packed_qkv_in_place)

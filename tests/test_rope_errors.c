@@ -156,6 +156,17 @@ START_TEST(axes_are_checked) {
 }
 END_TEST
 
+START_TEST(xpos_is_checked) {
+    INVALID(c.desc.xpos_base = 1.0, "xpos_base = 1: must be");
+    INVALID(c.desc.xpos_base = -512.0, "xpos_base = -512");
+    INVALID(c.desc.xpos_base = (double)NAN, "xpos_base");
+    INVALID((c.desc.xpos_base = 512.0, c.desc.xpos_center = INT64_C(1) << 31), "xpos_center = 2147483648");
+    INVALID((c.desc.xpos_base = 512.0, c.desc.axes = 2, c.desc.sections[0] = 8), "needs axes = 1");
+    INVALID((c.desc.xpos_base = 512.0, c.args.positions.ids = NULL, c.args.positions.offset = 40000),
+            "positions.offset = 40000 with 6 tokens: with xPos");
+}
+END_TEST
+
 START_TEST(the_valid_call_passes) {
     call c;
     make_call(&c);
@@ -169,4 +180,4 @@ START_TEST(the_valid_call_passes) {
 END_TEST
 
 HARNESS_DEVICE_SUITE("rope_errors", pointers_and_sizes_are_checked, tensors_are_checked, overlaps_are_checked,
-                     positions_are_checked, axes_are_checked, the_valid_call_passes)
+                     positions_are_checked, axes_are_checked, xpos_is_checked, the_valid_call_passes)

@@ -30,7 +30,7 @@ typedef struct rope_args {
     RSC_I32 heads_per_item;
     float scale;      /* of cos */
     float sine_scale; /* of sin at positive positions */
-    RSC_U32 reserved;
+    RSC_I32 xpos_center;
 } rope_args;
 
 typedef struct sinusoidal_args {

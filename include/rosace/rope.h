@@ -79,6 +79,13 @@ typedef struct rosace_rope_desc {
     rosace_rope_axis_order axis_order; /* (default CONTIGUOUS) */
     bool axis_restart;           /* CONTIGUOUS: frequencies begin anew in each section, theta^(-j/sections[a]) for its pair j:
                                     2-D rotation as vision transformers have it; scaling NONE or LINEAR (default false) */
+    double xpos_base;            /* xPos (Sun et al. 2022): beside the rotation, pair i of a query at position p is multiplied by
+                                    z_i^((p - xpos_center) / xpos_base), that of a key divided by it, z_i = (2i/rotary_dim + 0.4)
+                                    / 1.4, so that scores fall with the distance; 512 in the paper, at least 2 (default 0 = off).
+                                    One axis, and rosace_rope only */
+    int64_t xpos_center;         /* scores do not depend on it, ranges do: z_0^(256 / 512) is 1/1.87. Keys in fp16 overflow about
+                                    8 * xpos_base positions from it, in fp32 66 * xpos_base; the middle of what is in use is
+                                    best. Must be the same for all that meet (default 0) */
 } rosace_rope_desc;
 #define ROSACE_ROPE_DESC_DEFAULT                                                                                       \
     {                                                                                                                  \

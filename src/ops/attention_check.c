@@ -22,6 +22,7 @@ static rosace_status check_rope(const rosace_attention_desc *desc, rosace_rope_d
     if (status) return status;
     given.head_dim = desc->head_dim;
     given.dtype = desc->dtype;
+    if (given.xpos_base != 0.0) return INVALID("rope.xpos_base = %g: rotate q and k with rosace_rope before", given.xpos_base);
     return rsc_rope_check_desc(&given, rope);
 }
 

@@ -18,21 +18,22 @@ struct rosace_rope_plan {
     rsc_token_rows rows;
     size_t lanes; /* work-items that share a token */
     float attention_factor;
-    cl_mem frequencies; /* rsc_turn_words, rsc_rope_axes */
+    cl_mem frequencies; /* rsc_turn_words, rsc_rope_axes, rsc_rope_xpos */
     cl_kernel kernel;
 };
 
 /* ---- Plan -------------------------------------------------------------------------------------------------------- */
 
-/* Behind the words and the axes is a 0, for ids of one position for all tokens. */
+/* The words of the frequencies, of the axes, of xPos, and a 0, for ids of one position for all tokens. */
 static rosace_status upload_frequencies(rosace_rope_plan *plan, const rosace_rope_desc *from) {
     double frequencies[512], factor;
-    uint32_t words[3 * 512 + 1];
+    uint32_t words[5 * 512 + 1];
     const size_t pairs = plan->desc.rotary_dim / 2;
     rsc_rope_fill(&plan->desc, frequencies, &factor);
     rsc_turn_words(frequencies, pairs, words);
     rsc_rope_axes(&plan->desc, words + 2 * pairs);
-    words[3 * pairs] = 0;
+    rsc_rope_xpos(&plan->desc, words + 3 * pairs);
+    words[5 * pairs] = 0;
     plan->attention_factor = (float)factor;
     if (from) { /* whole turns drop out of the difference */
         uint32_t before[2 * 512];
@@ -46,7 +47,7 @@ static rosace_status upload_frequencies(rosace_rope_plan *plan, const rosace_rop
         }
         plan->attention_factor = (float)(factor / factor_before);
     }
-    return rsc_buffer_create(plan->context, (3 * pairs + 1) * sizeof *words, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, words,
+    return rsc_buffer_create(plan->context, (5 * pairs + 1) * sizeof *words, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, words,
                              "rope frequencies", &plan->frequencies);
 }
 
@@ -67,6 +68,7 @@ static rosace_status build_kernel(rosace_rope_plan *plan) {
     rsc_option_int(&options, "GROUP", plan->rows.group);
     rsc_option_int(&options, "PREFETCH", !plan->rows.share);
     rsc_option_int(&options, "AXES", (long)desc->axes);
+    rsc_option_int(&options, "XPOS", desc->xpos_base > 0.0);
     rsc_option_int(&options, "DTYPE_F16", desc->dtype == ROSACE_F16);
     return rsc_kernel_create(plan->context, (const char *const[]){"rope.cl", NULL}, "rope", &options, &plan->kernel);
 }
@@ -145,6 +147,19 @@ static rosace_status check_tensor(const rosace_rope_plan *plan, const rosace_rop
     return ROSACE_OK;
 }
 
+/* Positions that are known here must not overflow the factors of pair 0, which fall or grow the fastest. */
+static rosace_status check_xpos(const rosace_rope_plan *plan, const rosace_positions *positions, size_t seq) {
+    const rosace_rope_desc *desc = &plan->desc;
+    if (!(desc->xpos_base > 0.0) || positions->ids) return ROSACE_OK;
+    const int64_t first = positions->offset - desc->xpos_center, last = first + (int64_t)seq - 1;
+    const double most = 66.0 * desc->xpos_base;
+    if ((double)first >= -most && (double)last <= most) return ROSACE_OK;
+    return rsc_fail(ROSACE_INVALID_ARGUMENT,
+                    "positions.offset = %lld with %zu tokens: with xPos they must be within 66 * xpos_base = %g of xpos_center = "
+                    "%lld",
+                    (long long)positions->offset, seq, most, (long long)desc->xpos_center);
+}
+
 static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_args *args, rosace_rope_args *checked) {
     *checked = (rosace_rope_args)ROSACE_ROPE_ARGS_DEFAULT;
     rosace_status status = rsc_read_struct("rope args", args, checked, sizeof *checked);
@@ -174,6 +189,9 @@ static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_
     rsc_range ids;
     status = rsc_check_positions(plan->context, "positions", &checked->positions, plan->desc.axes, shape_of->shape[0],
                                  shape_of->shape[1], &ids);
+    if (status) return status;
+
+    status = check_xpos(plan, &checked->positions, shape_of->shape[1]);
     if (status) return status;
 
     for (int i = 0; i < TENSORS; i++) {
@@ -213,7 +231,8 @@ rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const ros
     const size_t batch = any->shape[0], seq = any->shape[1];
 
     rope_args args = {.place = rsc_positions_place(&checked_args->positions), .seq = (uint32_t)seq,
-                      .axis_stride = checked_args->positions.axis_stride};
+                      .axis_stride = checked_args->positions.axis_stride,
+                      .xpos_center = (int32_t)plan->desc.xpos_center};
     cl_mem mem[4];
     size_t heads = 0;
     for (int i = 0; i < 2; i++) {
@@ -334,6 +353,8 @@ static rosace_status check_move(const rosace_rope_desc *from, const rosace_rope_
     rosace_status status = rsc_rope_check_desc(from, &out->from);
     if (!status) status = rsc_rope_check_desc(to ? to : from, &out->to);
     if (status) return status;
+    if (out->from.xpos_base > 0.0 || out->to.xpos_base > 0.0)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "xpos_base: keys with xPos do not move");
     rsc_rope_key_set(&key->from, &out->from);
     rsc_rope_key_set(&key->to, &out->to);
     rsc_rope_key alike;
@@ -363,7 +384,7 @@ static rosace_status chain_shift(move_plan *self, rsc_chain *chain, const rosace
         rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
         args.k = k;
         args.positions = (rosace_positions){
-            .offset = part, .ids = self->shift->frequencies, .ids_offset = 3 * (self->shift->desc.rotary_dim / 2)};
+            .offset = part, .ids = self->shift->frequencies, .ids_offset = 5 * (self->shift->desc.rotary_dim / 2)};
         status = rsc_rope_chain(self->shift, chain, &args);
         shift -= part;
     }

@@ -349,6 +349,31 @@ static rosace_status check_axes(rosace_rope_desc *checked) {
     return ROSACE_OK;
 }
 
+static rosace_status check_xpos(rosace_rope_desc *checked) {
+    if (checked->xpos_base == 0.0) {
+        checked->xpos_center = 0;
+        return ROSACE_OK;
+    }
+    /* below 2, so that a position's fall is less than 1 */
+    if (!(checked->xpos_base >= 2.0) || isinf(checked->xpos_base))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "xpos_base = %g: must be finite and at least 2, or 0 for none", checked->xpos_base);
+    if (checked->xpos_center < INT32_MIN || checked->xpos_center > INT32_MAX)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "xpos_center = %lld: must fit int32", (long long)checked->xpos_center);
+    if (checked->axes > 1)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "xpos_base = %g: needs axes = 1, not %zu", checked->xpos_base, checked->axes);
+    return ROSACE_OK;
+}
+
+void rsc_rope_xpos(const rosace_rope_desc *checked, uint32_t *words) {
+    const size_t pairs = checked->rotary_dim / 2;
+    for (size_t i = 0; i < pairs; i++) {
+        const long double z = (2.0L * (long double)i / (long double)checked->rotary_dim + 0.4L) / 1.4L;
+        const uint64_t fall = checked->xpos_base > 0.0 ? (uint64_t)ldexpl(-log2l(z) / (long double)checked->xpos_base, 64) : 0;
+        words[i] = (uint32_t)(fall >> 32);
+        words[pairs + i] = (uint32_t)fall;
+    }
+}
+
 void rsc_rope_axes(const rosace_rope_desc *checked, uint32_t *axes) {
     const size_t pairs = checked->rotary_dim / 2, n = checked->axes;
     if (checked->axis_order == ROSACE_ROPE_AXES_INTERLEAVED) {
@@ -381,6 +406,7 @@ rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.kind = %d: must be one of rosace_rope_scaling_kind",
                         (int)checked->scaling.kind);
     status = check_axes(checked);
+    if (!status) status = check_xpos(checked);
     return status ? status : scalings[checked->scaling.kind].check(checked);
 }
 
@@ -399,6 +425,8 @@ void rsc_rope_key_set(rsc_rope_key *whole, const rosace_rope_desc *checked) {
     memcpy(key->sections, checked->sections, sizeof key->sections);
     key->axis_order = checked->axis_order;
     key->axis_restart = checked->axis_restart;
+    key->xpos_base = checked->xpos_base;
+    key->xpos_center = checked->xpos_center;
     to->kind = from->kind;
     if (from->kind != ROSACE_ROPE_SCALING_NONE) to->factor = from->factor;
     switch (from->kind) {

@@ -25,6 +25,9 @@ void rsc_rope_fill(const rosace_rope_desc *checked, double *frequencies, double 
 /* The axis that each pair of a checked descriptor takes its position from. */
 void rsc_rope_axes(const rosace_rope_desc *checked, uint32_t *axes);
 
+/* With xPos, -log2(z_i) / xpos_base of each pair as a 64-bit fraction, high words, then low words; else 0. */
+void rsc_rope_xpos(const rosace_rope_desc *checked, uint32_t *words);
+
 /* theta^(-2i/dim) for i = 0 .. dim/2 - 1 */
 void rsc_rope_powers(double theta, size_t dim, double *frequencies);
 

@@ -165,6 +165,23 @@ void ref_rope(const rosace_rope_desc *desc, size_t batch, size_t seq, size_t hea
     }
 }
 
+void ref_xpos(const rosace_rope_desc *desc, size_t batch, size_t seq, size_t heads, const int32_t *positions, bool keys, double *x)
+{
+    const size_t dim = rotary_dim(desc), half = dim / 2;
+    for (size_t i = 0; desc->xpos_base != 0 && i < half; i++) {
+        const long double z = (2 * (long double)i + 0.4L * (long double)dim) / (1.4L * (long double)dim);
+        const size_t a = desc->interleaved ? 2 * i : i, b = desc->interleaved ? 2 * i + 1 : i + half;
+        for (size_t token = 0; token < batch * seq; token++) {
+            const long double power = (long double)(positions[token] - desc->xpos_center) / (long double)desc->xpos_base;
+            const double factor = (double)powl(z, keys ? -power : power);
+            for (size_t h = 0; h < heads; h++) {
+                x[(token * heads + h) * desc->head_dim + a] *= factor;
+                x[(token * heads + h) * desc->head_dim + b] *= factor;
+            }
+        }
+    }
+}
+
 void ref_sinusoidal_add(size_t batch, size_t seq, size_t width, const int32_t *positions, double scale, double *x)
 {
     for (size_t t = 0; t < width / 2; t++) {
