@@ -103,7 +103,7 @@ static bool watch(void *user, const char *row, const char *warning)
 
 static rosace_status measure_fake(rosace_context *context, double deadline, watcher *w, rsc_measurement *out)
 {
-    static rsc_subject subject = {.class_name = "class", .most = MOST};
+    static rsc_subject subject = {.class_name = "class", .least = 30, .most = MOST};
     rsc_bench bench = {.context = context, .queue = harness_queue(), .subject = &subject};
     live_plans = 0;
     const rosace_status status = rsc_measure(&fake, &bench, deadline, watch, w, out);

@@ -30,6 +30,7 @@ static bool class_at(const rosace_device_info *device, size_t index, rsc_subject
     desc->mask.causal = true;
     desc->mask.window_left = shapes[shape].window ? WINDOW - 1 : -1;
     out->seq_q = 0;
+    out->least = 128;
     out->most = shapes[shape].window ? 16384 : 4096;
     rsc_attention_class(desc, out->class_name, sizeof out->class_name);
     return true;
@@ -55,8 +56,8 @@ static rosace_status prepare(rsc_bench *bench)
     const size_t keys = bench->subject->most * desc->head_dim, queries = bench->subject->seq_q * desc->head_dim;
     const size_t q_count = (queries ? queries : keys) * desc->n_heads, k_count = keys * desc->n_kv_heads;
     bench->dtype = desc->dtype;
-    /* sums of weights times numbers below 1, in fp32; stored in half precision they are rounded */
-    bench->tolerance = desc->dtype == ROSACE_F16 ? 2e-3f : 1e-4f;
+    /* Sums are fp32 in either case; stored in half precision they are rounded. */
+    bench->tolerance = desc->dtype == ROSACE_F16 ? 4e-3f : 1e-3f;
     rosace_status status = rsc_bench_buffer(bench, 0, desc->dtype, q_count, false);
     if (!status) status = rsc_bench_buffer(bench, 1, desc->dtype, q_count, true);
     if (!status) status = rsc_bench_buffer(bench, 2, desc->dtype, k_count, true);

@@ -15,7 +15,7 @@ typedef struct rsc_subject {
     char class_name[RSC_CLASS_BYTES];
     rosace_attention_desc attention; /* without limits; those follow from the size */
     size_t seq_q;                    /* attention: queries, 0: as many as keys */
-    size_t most;                     /* largest size worth measuring */
+    size_t least, most;              /* sizes worth measuring */
 } rsc_subject;
 
 enum { RSC_TUNE_BUFFERS = 4 };
@@ -29,7 +29,7 @@ typedef struct rsc_bench {
     cl_mem buffers[RSC_TUNE_BUFFERS]; /* [0] is the output; set by prepare */
     rosace_dtype dtype;                /* and of what, how much, */
     size_t out_count;                  /* elements of the output */
-    float tolerance;                   /* what two right answers may differ by */
+    float tolerance;                   /* what two right answers may differ by, of the largest number in them */
 } rsc_bench;
 
 typedef struct rsc_tunable {
