@@ -5,7 +5,31 @@
 
 #include "../ops/attention.h"
 
+#include <string.h>
+
 enum { HEADS = 8, GROUP = 4, WINDOW = 256 };
+
+typedef struct attention_shape {
+    bool window, groups;
+    size_t seq_q, most;
+} attention_shape;
+
+static void describe(const attention_shape *shape, size_t head_dim, bool half, rsc_subject *out)
+{
+    rosace_attention_desc *desc = &out->attention;
+    *desc = (rosace_attention_desc)ROSACE_ATTENTION_DESC_DEFAULT;
+    desc->n_heads = HEADS;
+    desc->n_kv_heads = shape->groups ? HEADS / GROUP : HEADS;
+    desc->head_dim = head_dim;
+    desc->dtype = half ? ROSACE_F16 : ROSACE_F32;
+    desc->mask.causal = true;
+    desc->mask.window_left = shape->window ? WINDOW - 1 : -1;
+    desc->max_seq_q = shape->seq_q; /* few queries are a class of their own */
+    out->seq_q = shape->seq_q;
+    out->least = 128;
+    out->most = shape->most;
+    rsc_attention_class(desc, out->class_name, sizeof out->class_name);
+}
 
 static bool class_at(const rosace_device_info *device, size_t index, rsc_subject *out)
 {
@@ -13,27 +37,17 @@ static bool class_at(const rosace_device_info *device, size_t index, rsc_subject
         size_t head_dim;
         bool half;
     } types[] = {{64, false}, {128, false}, {128, true}, {64, true}, {256, false}, {256, true}};
-    static const struct {
-        bool window, groups;
-    } shapes[] = {{false, false}, {true, false}, {false, true}, {true, true}};
+    static const attention_shape shapes[] = {{false, false, 0, 4096}, {true, false, 0, 16384}, {false, true, 0, 4096},
+                                             {true, true, 0, 16384},  {false, true, 1, 65536}, {false, false, 1, 16384}};
     enum { N_TYPES = sizeof types / sizeof types[0], N_SHAPES = sizeof shapes / sizeof shapes[0] };
-    if (index >= N_TYPES * N_SHAPES) return false;
-    const size_t type = index / N_SHAPES, shape = index % N_SHAPES;
     const bool gpu = device->device_class != ROSACE_DEVICE_CPU; /* where half precision is the rule */
-    const size_t head_dim = types[type].head_dim;
-    rosace_attention_desc *desc = &out->attention;
-    *desc = (rosace_attention_desc)ROSACE_ATTENTION_DESC_DEFAULT;
-    desc->n_heads = HEADS;
-    desc->n_kv_heads = shapes[shape].groups ? HEADS / GROUP : HEADS;
-    desc->head_dim = head_dim;
-    desc->dtype = types[type].half != gpu ? ROSACE_F16 : ROSACE_F32;
-    desc->mask.causal = true;
-    desc->mask.window_left = shapes[shape].window ? WINDOW - 1 : -1;
-    out->seq_q = 0;
-    out->least = 128;
-    out->most = shapes[shape].window ? 16384 : 4096;
-    rsc_attention_class(desc, out->class_name, sizeof out->class_name);
-    return true;
+    for (size_t t = 0; t < N_TYPES; t++)
+        for (size_t s = 0; s < N_SHAPES; s++) {
+            describe(&shapes[s], types[t].head_dim, types[t].half != gpu, out);
+            if (shapes[s].seq_q && strncmp(out->class_name, "decode", 6) != 0) continue;
+            if (index-- == 0) return true;
+        }
+    return false;
 }
 
 static rosace_attention_desc sized(const rsc_bench *bench)
