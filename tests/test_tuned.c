@@ -3,6 +3,7 @@
 #include "harness.h"
 
 #include "src/ops/attention.h"
+#include "src/ops/matmul.h"
 #include "src/reference/reference.h"
 #include "src/tuning.h"
 
@@ -198,5 +199,52 @@ START_TEST(classes_are_what_matters_to_tiles)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("tuned", every_choice_gives_the_same_answer, a_wrong_choice_is_as_good_as_none,
+START_TEST(every_row_gives_the_same_product)
+{
+    const size_t rows[] = {3, 37}, n = 45, k = 29;
+    rosace_context *context = open_context();
+    for (int i = 0; i < 2; i++) {
+        const size_t m = rows[i];
+        const char *name = i ? "f32 small" : "f32 few";
+        double *a = harness_random(m * k, ROSACE_F32), *b = harness_random(k * n, ROSACE_F32), *c = harness_zeros(m * n);
+        rosace_tensor a_view = harness_flat(ROSACE_F32, m * k, a), b_view = harness_flat(ROSACE_F32, k * n, b);
+        rosace_matmul_args args = ROSACE_MATMUL_ARGS_DEFAULT;
+        args.a = (rosace_matrix){.mem = a_view.mem, .offset = a_view.offset, .rows = m, .cols = k};
+        args.b = (rosace_matrix){.mem = b_view.mem, .offset = b_view.offset, .rows = k, .cols = n};
+        ref_matmul(m, n, k, false, false, 1.0, 0.0, a, b, c);
+        rsc_matmul_desc desc;
+        memset(&desc, 0, sizeof desc);
+        rsc_matmul_call call = {.args = {.m = (uint32_t)m, .n = (uint32_t)n, .k = (uint32_t)k, .inner = 1}, .batch = 1};
+        call.args.a = call.args.b = call.args.c = (rsc_matmul_operand_args){.row_stride = 64, .inner_div = 1};
+        char class_name[RSC_CLASS_BYTES];
+        rsc_matmul_class(&desc, &call, class_name);
+        ck_assert_str_eq(class_name, name);
+        size_t count = 0;
+        for (const rsc_matmul_row *row; (row = rsc_matmul_candidate(harness_device_info(), &desc, &call, count)); count++) {
+            if (row->kind == RSC_MATMUL_CLBLAST && harness_small()) continue; /* its kernels take a simulator hours */
+            harness_case("%s, %s", name, row->name);
+            harness_ok(rsc_tuning_try(context, "matmul", name, row->name));
+            rosace_tensor c_view = harness_flat(ROSACE_F32, m * n, NULL);
+            args.c = (rosace_matrix){.mem = c_view.mem, .offset = c_view.offset, .rows = m, .cols = n};
+            harness_ok(rosace_matmul(context, harness_queue(), &args, 0, NULL, NULL));
+            harness_check("matmul", &c_view, c, (harness_tolerance){.absolute = 1e-5});
+            ck_assert_str_eq(rosace_matmul_variant(context, &args), row->name);
+        }
+        ck_assert_uint_ge(count, 1);
+        static const char *const wrong[] = {"none", "matmul_few_v3", "attention_gemm"};
+        for (size_t w = 0; w < sizeof wrong / sizeof *wrong; w++) {
+            harness_case("%s, %s", name, wrong[w]);
+            harness_ok(rsc_tuning_try(context, "matmul", name, NULL));
+            char standard[RSC_ROW_BYTES];
+            snprintf(standard, sizeof standard, "%s", rosace_matmul_variant(context, &args));
+            harness_ok(rsc_tuning_try(context, "matmul", name, wrong[w]));
+            ck_assert_str_eq(rosace_matmul_variant(context, &args), standard);
+            ck_assert(strstr(log_text, "tuning: matmul"));
+        }
+    }
+    rosace_context_destroy(&context);
+}
+END_TEST
+
+HARNESS_DEVICE_SUITE("tuned", every_row_gives_the_same_product, every_choice_gives_the_same_answer, a_wrong_choice_is_as_good_as_none,
                      what_a_choice_cannot_do_is_done_by_another, classes_are_what_matters_to_tiles)

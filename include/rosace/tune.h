@@ -20,7 +20,8 @@ extern "C" {
 
 /* Which operations to measure; added up. */
 #define ROSACE_TUNE_ATTENTION 1u
-#define ROSACE_TUNE_ALL 1u
+#define ROSACE_TUNE_MATMUL 2u
+#define ROSACE_TUNE_ALL 3u
 
 /* What is under way. Text is valid during the call. */
 typedef struct rosace_tune_event {

@@ -4,7 +4,6 @@
 #include "matmul.h"
 
 #include "../check.h"
-#include "../tuning.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,14 +14,13 @@
 static const char operation[] = "matmul";
 static const rsc_matmul_row clblast_row = {.name = "matmul_clblast", .kind = RSC_MATMUL_CLBLAST};
 
-/* Shapes that have a choice of their own in the tuning store. */
-static void class_name(const rsc_matmul_desc *desc, const rsc_matmul_call *call, char out[RSC_CLASS_BYTES])
+void rsc_matmul_class(const rsc_matmul_desc *desc, const rsc_matmul_call *call, char out[RSC_CLASS_BYTES])
 {
     static const double small = 2.0 * 256 * 256 * 256;
     const rsc_matmul_args *g = &call->args;
     const double flops = 2.0 * g->m * g->n * g->k * (double)call->batch;
     const char *dtype = desc->a != desc->b || desc->a != desc->c ? "mixed" : desc->a == ROSACE_F16 ? "f16" : "f32";
-    snprintf(out, RSC_CLASS_BYTES, "%s_%s", dtype, g->m <= RSC_MATMUL_FEW ? "few" : flops <= small ? "small" : "large");
+    snprintf(out, RSC_CLASS_BYTES, "%s %s", dtype, g->m <= RSC_MATMUL_FEW ? "few" : flops <= small ? "small" : "large");
 }
 
 const rsc_matmul_row *rsc_matmul_row_named(const char *name)
@@ -41,18 +39,27 @@ static const char *refuses(const rsc_matmul_row *row, const rosace_device_info *
                                            : rsc_matmul_tile_refuses(row, device, desc, call);
 }
 
-static const rsc_matmul_row *choose(rosace_context *context, const rsc_matmul_desc *desc, const rsc_matmul_call *call)
+const rsc_matmul_row *rsc_matmul_candidate(const rosace_device_info *device, const rsc_matmul_desc *desc,
+                                           const rsc_matmul_call *call, size_t index)
+{
+    for (const rsc_matmul_row *row = rsc_matmul_tile_rows; row->name; row++)
+        if (!refuses(row, device, desc, call) && index-- == 0) return row;
+    return !refuses(&clblast_row, device, desc, call) && index == 0 ? &clblast_row : NULL;
+}
+
+const rsc_matmul_row *rsc_matmul_choose(rosace_context *context, const rsc_matmul_desc *desc, const rsc_matmul_call *call)
 {
     const rosace_device_info *device = rosace_context_device_info(context);
     if (desc->path == ROSACE_MATMUL_CLBLAST) return &clblast_row;
     if (desc->path == ROSACE_MATMUL_AUTO) {
         char class_of_call[RSC_CLASS_BYTES], name[RSC_ROW_BYTES];
-        class_name(desc, call, class_of_call);
+        rsc_matmul_class(desc, call, class_of_call);
         if (!desc->prefer_clblast && rsc_tuned(context, operation, class_of_call, name)) {
             const rsc_matmul_row *row = rsc_matmul_row_named(name);
-            const char *reason = row ? refuses(row, device, desc, call) : "no such row";
+            const char *reason = row ? refuses(row, device, desc, call) : "there is no such row";
             if (!reason) return row;
-            rsc_log(context, ROSACE_LOG_DEBUG, "matmul: not %s as measured for %s: %s", name, class_of_call, reason);
+            if (!row) rsc_tuning_refuse(context, operation, class_of_call, reason);
+            else rsc_log(context, ROSACE_LOG_DEBUG, "matmul: not %s as measured for %s: %s", name, class_of_call, reason);
         }
         if (device->device_class != ROSACE_DEVICE_CPU || desc->prefer_clblast) {
             const char *reason = rsc_matmul_clblast_refuses(device, desc, call);
@@ -71,7 +78,7 @@ rosace_status rsc_matmul_chain(rsc_matmul *matmul, rsc_chain *chain, const rsc_m
     rosace_context *context = rsc_matmul_context(matmul);
     const rosace_device_info *device = rosace_context_device_info(context);
     const rsc_matmul_desc *desc = rsc_matmul_get_desc(matmul);
-    const rsc_matmul_row *row = desc->row ? desc->row : choose(context, desc, call);
+    const rsc_matmul_row *row = desc->row ? desc->row : rsc_matmul_choose(context, desc, call);
     const char *reason = refuses(row, device, desc, call);
     if (reason) return rsc_fail(ROSACE_UNSUPPORTED, "%s: %s", row->name, reason);
     return row->kind == RSC_MATMUL_CLBLAST ? rsc_matmul_clblast(chain, desc, call)
@@ -185,7 +192,7 @@ const char *rosace_matmul_variant(rosace_context *context, const rosace_matmul_a
 {
     rsc_matmul_desc desc;
     rsc_matmul_call call;
-    return resolve(context, args, &desc, &call) ? "" : choose(context, &desc, &call)->name;
+    return resolve(context, args, &desc, &call) ? "" : rsc_matmul_choose(context, &desc, &call)->name;
 }
 
 static rosace_status make_cached(rosace_context *context, const void *desc, void **plan)

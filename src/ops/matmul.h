@@ -8,6 +8,7 @@
 #include "shared/matmul_args.h"
 #include "../context.h"
 #include "../queue.h"
+#include "../tuning.h"
 
 /* A row of the table: a kernel and its shape. */
 typedef enum rsc_matmul_kind { RSC_MATMUL_FEW_ROWS, RSC_MATMUL_PANEL, RSC_MATMUL_ITEM, RSC_MATMUL_CLBLAST } rsc_matmul_kind;
@@ -50,6 +51,13 @@ typedef struct rsc_matmul_call {
     size_t batch;
 } rsc_matmul_call;
 rosace_status rsc_matmul_chain(rsc_matmul *matmul, rsc_chain *chain, const rsc_matmul_call *call);
+
+/* The class under which a product is measured (tuning.h): data type, and few rows, small or large. The index-th row that can
+ * make it on a device, NULL behind the last. The row that makes it: by path, then as measured, then by rule of thumb. */
+void rsc_matmul_class(const rsc_matmul_desc *desc, const rsc_matmul_call *call, char out[RSC_CLASS_BYTES]);
+const rsc_matmul_row *rsc_matmul_candidate(const rosace_device_info *device, const rsc_matmul_desc *desc,
+                                           const rsc_matmul_call *call, size_t index);
+const rsc_matmul_row *rsc_matmul_choose(rosace_context *context, const rsc_matmul_desc *desc, const rsc_matmul_call *call);
 
 /* The rows of C that one work-item of the tile kernel takes best: callers that cut their own blocks of rows use a multiple
  * of it. */

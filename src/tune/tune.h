@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The tuner: tune.c goes through the classes, measure.c finds the fastest row of one, and each operation (attention.c)
- * says what its classes are and how to run one. */
+ * The tuner: tune.c goes through the classes, measure.c finds the fastest row of one, and each operation (attention.c,
+ * matmul.c) says what its classes are and how to run one. */
 #ifndef ROSACE_SRC_TUNE_TUNE_H
 #define ROSACE_SRC_TUNE_TUNE_H
 
@@ -15,6 +15,9 @@ typedef struct rsc_subject {
     char class_name[RSC_CLASS_BYTES];
     rosace_attention_desc attention; /* without limits; those follow from the size */
     size_t seq_q;                    /* attention: queries, 0: as many as keys */
+    rosace_dtype dtype;              /* matmul: of all three */
+    size_t rows;                     /* of C, 0: as many as columns */
+    bool transpose_b;
     size_t least, most;              /* sizes worth measuring */
 } rsc_subject;
 
@@ -46,7 +49,7 @@ typedef struct rsc_tunable {
     rosace_status (*run)(rsc_bench *bench, void *plan);
     void (*drop)(rsc_bench *bench, void *plan);
 } rsc_tunable;
-extern const rsc_tunable rsc_tune_attention;
+extern const rsc_tunable rsc_tune_attention, rsc_tune_matmul;
 
 /* A buffer of `count` numbers around zero that look like noise, or zeros. */
 rosace_status rsc_bench_buffer(rsc_bench *bench, size_t index, rosace_dtype dtype, size_t count, bool noise);
