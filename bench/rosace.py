@@ -143,6 +143,7 @@ class MatmulArgs(c.Structure):
         ("beta", c.c_float),
         ("batch", size),
         ("path", c.c_int),
+        ("weights", c.c_void_p),
     ]
 
 
@@ -256,6 +257,7 @@ class Device:
         self.lib = c.CDLL(str(self.path))
         self.lib.rosace_last_error.restype = c.c_char_p
         self.lib.rosace_attention_plan_variant.restype = c.c_char_p
+        self.lib.rosace_matmul_variant.restype = c.c_char_p
         self.lib.rosace_context_cl.restype = c.c_void_p
         self.lib.rosace_context_cl_device.restype = c.c_void_p
         self.context = c.c_void_p()
@@ -332,12 +334,26 @@ class Device:
         enqueue.close = lambda: self.lib.rosace_rope_plan_destroy(c.byref(plan))
         return enqueue
 
-    def matmul(self, a, b, out, transpose_b=False, path="auto"):
+    def matmul(self, a, b, out, transpose_b=False, path="auto", packed=False):
+        weights = c.c_void_p()
+        matrix = b.matrix()
+        if packed:
+            self.call(
+                "rosace_matmul_weights_create",
+                self.context,
+                self.queue,
+                DTYPES[b.dtype],
+                c.byref(matrix),
+                c.c_bool(transpose_b),
+                c.byref(weights),
+            )
+            matrix, transpose_b = Matrix(), False
         args = new(
             MatmulArgs,
             dtype=DTYPES[a.dtype],
             a=a.matrix(),
-            b=b.matrix(),
+            b=matrix,
+            weights=weights,
             c=out.matrix(),
             transpose_b=transpose_b,
             alpha=1.0,
@@ -348,7 +364,8 @@ class Device:
         def enqueue(_keep=(a, b, out)):
             self.call("rosace_matmul", self.context, self.queue, c.byref(args), 0, None, None)
 
-        enqueue.close = lambda: None
+        enqueue.variant = self.lib.rosace_matmul_variant(self.context, c.byref(args)).decode()
+        enqueue.close = lambda: self.lib.rosace_matmul_weights_destroy(c.byref(weights))
         return enqueue
 
     def softmax(self, scores, probs, window=0):

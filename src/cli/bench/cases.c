@@ -13,6 +13,7 @@ const bench_axis_info bench_axes[N_AXES] = {
     [AXIS_LAYOUT] =    {"layout",    "",  "bshd,bhsd", 0, 0, "order of the axes in memory: bshd, bhsd"},
     [AXIS_PAIRS] =     {"pairs",     "",  "half,interleaved", 0, 0, "what rotates with what: half, interleaved"},
     [AXIS_TRANSPOSE] = {"transpose", "",  "nn,tn,nt,tt", 0, 0, "of A and of B: nn, tn, nt, tt"},
+    [AXIS_PACKED] =    {"packed",    "",  "fresh,packed", 0, 0, "B as it is (fresh), or packed once before (packed)"},
     [AXIS_PATH] =      {"path",      "",  "auto,fused,gemm,clblast,tile", 0, 0, "auto, fused, gemm, clblast, tile"},
     [AXIS_BATCH] =     {"batch",     "b", NULL,   1, 1 << 20, "sequences or matrices"},
     [AXIS_SEQ] =       {"seq",       "n", NULL,   1, 1 << 24, "tokens of a sequence, keys of a decode"},
@@ -65,7 +66,8 @@ static void name_case(bench_case *c) {
         char text[32];
         const int64_t value = c->sizes.at[axis];
         /* What is left at "as the other" or at its first choice of path goes without saying. */
-        if (!c->sizes.has[axis] || (value == 0 && (axis == AXIS_KV_HEADS || axis >= AXIS_WINDOW || axis == AXIS_PATH)))
+        if (!c->sizes.has[axis] ||
+            (value == 0 && (axis == AXIS_PACKED || axis == AXIS_PATH || axis == AXIS_KV_HEADS || axis >= AXIS_WINDOW)))
             continue;
         if (value == 1 && (axis == AXIS_BATCH || axis == AXIS_QUERIES)) continue;
         bench_axis_text((bench_axis)axis, value, text, sizeof text);

@@ -13,6 +13,7 @@ typedef enum bench_axis {
     AXIS_LAYOUT,    /* layout_bshd, layout_bhsd */
     AXIS_PAIRS,     /* pairs_half, pairs_interleaved */
     AXIS_TRANSPOSE, /* bit 0: A, bit 1: B */
+    AXIS_PACKED,    /* 1: B has been packed once */
     AXIS_PATH,      /* path_auto ... */
     AXIS_BATCH,
     AXIS_SEQ, /* tokens; keys of a decode */

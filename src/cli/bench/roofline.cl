@@ -52,8 +52,9 @@ __kernel void fma_scalar(__global float *out, float factor, int loops) {
     FMA_LOOP(float, out[item]);
 }
 
-/* Where the compiler makes code for the host's processor, lines can be asked for early, past the end of the page at which
- * the processor's own prefetching stops, and stores can go past the caches, which saves reading what is overwritten. */
+/* Where the compiler makes code for the host's processor, lines can be asked for early, past the end of the page at
+ * which the processor's own prefetching stops, and stores can go past the caches, which saves reading what is
+ * overwritten. */
 #if defined(__clang__) && (defined(__x86_64__) || defined(__aarch64__))
 #define ASK_FOR(p) __builtin_prefetch((__private const void *)(size_t)(p))
 #define STORE_PAST(value, p) __builtin_nontemporal_store(value, p)
@@ -63,7 +64,7 @@ __kernel void fma_scalar(__global float *out, float factor, int loops) {
 #endif
 
 /* Item i handles `count` vectors: first * i, first * i + step, ... So items own runs (first = count, step = 1), or
- * neighbours read neighbours (first = 1, step = global size). ahead: how many vectors before its use one is asked for. */
+ * neighbours read neighbours (first = 1, step = global size). ahead: how many vectors early one is asked for. */
 __kernel void copy_floats(__global const vec *restrict from, __global vec *restrict to, int count, ulong first,
                           ulong step, ulong ahead) {
     size_t at = get_global_id(0) * first;
@@ -93,7 +94,8 @@ __kernel void update_floats(__global vec *data, int count, ulong first, ulong st
 }
 
 /* out: a vector per item, so that no compiler drops what is read. count is a multiple of 4. */
-__kernel void read_floats(__global const vec *from, __global vec *out, int count, ulong first, ulong step, ulong ahead) {
+__kernel void read_floats(__global const vec *from, __global vec *out, int count, ulong first, ulong step,
+                          ulong ahead) {
     size_t at = get_global_id(0) * first;
     vec a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
     for (int i = 0; i < count; i += 4, at += 4 * step) {
