@@ -6,6 +6,7 @@
  *     out[b] = x[b] cos + x[a] sin      i = 0 .. ROTARY_DIM/2 - 1, angle = position * frequency i
  *
  * q, k, q_out, k_out   tensors [batch, seq, head, HEAD_DIM] with the views of `args`; an output may be its input
+ * v, v_out             the same, copied as it is on the way to a cache; without heads when there is none
  * frequency            fractions of a turn: high words [ROTARY_DIM/2], then low words [ROTARY_DIM/2]; then, with several
  *                      axes, the axis of each pair [ROTARY_DIM/2]; with XPOS, -log2 of each pair's factor per position as
  *                      64-bit fractions, high words [ROTARY_DIM/2], low words [ROTARY_DIM/2]
@@ -147,12 +148,24 @@ static VN(float) xpos_factors(VN(uint) hi, VN(uint) lo, uint distance, VN(float)
 }
 #endif
 
+/* The same division of a token's heads, copied. */
+static void copy_heads(__global const STORE *in, long in_stride, __global STORE *out, long out_stride, int heads, uint lane) {
+    for (int h = 0; h < heads; h++, in += in_stride, out += out_stride) {
+        for (uint i = lane * VEC; i < ROTARY_DIM; i += LANES * VEC)
+            VEC_PASTE(store, VEC)(VEC_PASTE(load, VEC)(in, i), out, i);
+#if ROTARY_DIM < HEAD_DIM
+        for (uint i = ROTARY_DIM + lane * REST_VEC; i < HEAD_DIM; i += LANES * REST_VEC)
+            store_rest(load_rest(in, i), out, i);
+#endif
+    }
+}
+
 static size_t row_at(const rope_view *view, size_t batch, size_t row, int head) {
     return (size_t)(view->offset + (long)batch * view->batch_stride + (long)row * view->seq_stride +
                     (long)head * view->head_stride);
 }
 
-/* Which heads of a tensor a work-item takes, when heads are counted through q and then k: `before` of them come before
+/* Which heads of a tensor a work-item takes, when heads are counted through q, k and v: `before` of them come before
  * this tensor's. */
 static int heads_here(int heads, int before, int first, int count, int *start) {
     const int from = clamp(first, before, before + heads), to = clamp(first + count, before, before + heads);
@@ -162,7 +175,7 @@ static int heads_here(int heads, int before, int first, int count, int *start) {
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __global STORE *k_out,
-     __global const uint *frequency, __global const int *ids, const rope_args args) {
+     __global const STORE *v, __global STORE *v_out, __global const uint *frequency, __global const int *ids, const rope_args args) {
     const uint lane = get_global_id(0) % LANES;
     const size_t first_row = get_global_id(0) / LANES * args.rows;
     const size_t end_row = min(first_row + args.rows, (size_t)args.seq);
@@ -171,6 +184,9 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
     int q_head, k_head;
     const int q_heads = heads_here(args.heads[0], 0, first_head, args.heads_per_item, &q_head);
     const int k_heads = heads_here(args.heads[1], args.heads[0], first_head, args.heads_per_item, &k_head);
+    int v_head;
+    const int v_heads =
+        heads_here(args.heads[2], args.heads[0] + args.heads[1], first_head, args.heads_per_item, &v_head);
     const rope_view q_view = args.in[0], k_view = args.in[1], q_out_view = args.out[0], k_out_view = args.out[1];
     const rope_place place = args.place;
     const float scale = args.scale, sine_scale = args.sine_scale;
@@ -235,5 +251,8 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
         rotate_heads(k + row_at(&k_view, batch, row, k_head), k_view.head_stride,
                      k_out + row_at(&k_out_view, batch, row, k_head), k_out_view.head_stride, k_heads, lane, key_c, key_s,
                      copy_k, ahead[1]);
+        if (v_heads)
+            copy_heads(v + row_at(&args.in[2], batch, row, v_head), args.in[2].head_stride,
+                       v_out + row_at(&args.out[2], batch, row, v_head), args.out[2].head_stride, v_heads, lane);
     }
 }

@@ -19,11 +19,11 @@ typedef struct rope_place {
 } rope_place;
 
 typedef struct rope_args {
-    rope_view in[2], out[2]; /* q and k */
+    rope_view in[3], out[3]; /* q, k and v */
     rope_place place;
     RSC_I64 axis_stride; /* between the ids of two axes */
     RSC_I64 ahead[2]; /* from a token's elements to those to prefetch; 0: none */
-    RSC_I32 heads[2];     /* 0: that tensor is absent */
+    RSC_I32 heads[3];     /* 0: that tensor is absent */
     RSC_U32 copy_rest[2]; /* 1: elements from ROTARY_DIM on are to be copied */
     RSC_U32 seq;
     RSC_U32 rows; /* consecutive tokens per work-item */
@@ -31,6 +31,7 @@ typedef struct rope_args {
     float scale;      /* of cos */
     float sine_scale; /* of sin at positive positions */
     RSC_I32 xpos_center;
+    RSC_U32 reserved;
 } rope_args;
 
 typedef struct sinusoidal_args {
@@ -45,7 +46,7 @@ typedef struct sinusoidal_args {
 } sinusoidal_args;
 
 /* A size that is not as written here makes an array's length negative, which stops the build of either side. */
-typedef char rsc_rope_args_size[sizeof(rope_args) == 4 * 32 + 32 + 8 + 16 + 40 ? 1 : -1];
+typedef char rsc_rope_args_size[sizeof(rope_args) == 6 * 32 + 32 + 8 + 16 + 48 ? 1 : -1];
 typedef char rsc_sinusoidal_args_size[sizeof(sinusoidal_args) == 24 + 32 + 24 ? 1 : -1];
 
 #endif

@@ -147,12 +147,21 @@ ROSACE_API void rosace_rope_plan_destroy(rosace_rope_plan **plan);
 
 /* The tensors of one rotation: q [batch, seq, n_heads, head_dim] and k [batch, seq, n_kv_heads, head_dim], rotated in
  * one launch. Either input may be NULL. An output that is NULL, or describes the same elements in the same order as its
- * input, means in place; otherwise it must not overlap any other tensor of the call. */
+ * input, means in place; otherwise it must not overlap any other tensor of the call.
+ *
+ * With k_cache the same launch appends to a cache of keys and values: token s of every batch goes to slot cache_slot + s,
+ * k rotated, v (when given) as it is. k itself keeps its values then. The caches are [batch, slots, n_kv_heads, head_dim] of
+ * any strides; slots outside of cache_slot .. cache_slot + seq - 1 are not touched. rosace_attention then reads the first
+ * cache_slot + seq slots, as views whose shape[1] says so, and needs no rotation of its own. */
 typedef struct rosace_rope_args {
     size_t struct_size; /* sizeof(rosace_rope_args) */
     const rosace_tensor *q, *k;
     const rosace_tensor *q_out, *k_out;
     rosace_positions positions;
+    const rosace_tensor *k_cache; /* where rotated keys go (default NULL: no cache); needs k, and k_out NULL */
+    const rosace_tensor *v;       /* values, of the shape of k; needs v_cache (default NULL) */
+    const rosace_tensor *v_cache; /* where they go; needs v and k_cache (default NULL) */
+    size_t cache_slot;            /* of token 0 (default 0) */
 } rosace_rope_args;
 #define ROSACE_ROPE_ARGS_DEFAULT { .struct_size = sizeof(rosace_rope_args), .positions = {.seq_stride = 1 } }
 

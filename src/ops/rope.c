@@ -119,13 +119,18 @@ void rosace_rope_plan_destroy(rosace_rope_plan **plan) {
 
 /* ---- Checks ------------------------------------------------------------------------------------------------------ */
 
-/* Tensors of a call by slot: q, k, q_out, k_out; an output that is its input is left out. */
-enum { Q, K, Q_OUT, K_OUT, TENSORS, MAX_HEADS = 1 << 28 };
-static const char *const tensor_names[TENSORS] = {"q", "k", "q_out", "k_out"};
+/* Tensors of a call by slot; an output that is its input is left out. */
+enum { Q, K, V, Q_OUT, K_OUT, V_OUT, TENSORS, MAX_HEADS = 1 << 28 };
 
-static rosace_status check_tensor(const rosace_rope_plan *plan, const rosace_rope_args *args, int slot,
-                                  const rosace_tensor *tensor, bool output, rsc_range *range) {
-    const char *name = tensor_names[slot];
+/* A call's arguments, checked: with a cache, k_out and v_cache are the slots that are written. */
+typedef struct checked_call {
+    rosace_rope_args args;
+    rosace_tensor k_slots, v_slots;
+    const char *names[TENSORS];
+} checked_call;
+
+static rosace_status check_tensor(const rosace_rope_plan *plan, const char *name, const rosace_tensor *tensor, bool output,
+                                  rsc_range *range) {
     const rosace_status status = rsc_check_tensor(plan->context, name, tensor, plan->desc.dtype, output, range);
     if (status) return status;
     if (tensor->shape[3] != plan->desc.head_dim)
@@ -137,13 +142,6 @@ static rosace_status check_tensor(const rosace_rope_plan *plan, const rosace_rop
     if (tensor->shape[2] > MAX_HEADS)
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[2] = %zu: must be at most %d", name, tensor->shape[2],
                         MAX_HEADS);
-    if (slot >= Q_OUT) {
-        const rosace_tensor *in = slot == Q_OUT ? args->q : args->k;
-        if (memcmp(tensor->shape, in->shape, sizeof in->shape))
-            return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape = [%zu, %zu, %zu, %zu]: must be that of %s", name,
-                            tensor->shape[0], tensor->shape[1], tensor->shape[2], tensor->shape[3],
-                            tensor_names[slot - Q_OUT]);
-    }
     return ROSACE_OK;
 }
 
@@ -160,8 +158,58 @@ static rosace_status check_xpos(const rosace_rope_plan *plan, const rosace_posit
                     (long long)positions->offset, seq, most, (long long)desc->xpos_center);
 }
 
-static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_args *args, rosace_rope_args *checked) {
-    *checked = (rosace_rope_args)ROSACE_ROPE_ARGS_DEFAULT;
+static rosace_status check_same_shape(const char *name, const rosace_tensor *tensor, const char *of_name,
+                                      const rosace_tensor *of) {
+    if (!memcmp(tensor->shape, of->shape, sizeof of->shape)) return ROSACE_OK;
+    return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape = [%zu, %zu, %zu, %zu]: must be that of %s", name,
+                    tensor->shape[0], tensor->shape[1], tensor->shape[2], tensor->shape[3], of_name);
+}
+
+/* The slots of a cache that tokens `of` go to. */
+static rosace_status check_cache(const rosace_rope_plan *plan, const char *name, const rosace_tensor *cache, size_t slot,
+                                 const char *of_name, const rosace_tensor *of, rosace_tensor *slots) {
+    rosace_status status = check_tensor(plan, name, cache, true, NULL);
+    if (status) return status;
+    *slots = *cache;
+    slots->shape[1] = of->shape[1];
+    if (memcmp(slots->shape, of->shape, sizeof of->shape))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape = [%zu, %zu, %zu, %zu]: batch, heads and head_dim must be those of %s",
+                        name, cache->shape[0], cache->shape[1], cache->shape[2], cache->shape[3], of_name);
+    if (slot > cache->shape[1] || of->shape[1] > cache->shape[1] - slot)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "cache_slot = %zu: %zu tokens from there on do not fit the %zu slots of %s", slot,
+                        of->shape[1], cache->shape[1], name);
+    slots->offset += slot * (size_t)cache->stride[1];
+    return ROSACE_OK;
+}
+
+static rosace_status check_caches(const rosace_rope_plan *plan, checked_call *call) {
+    rosace_rope_args *args = &call->args;
+    if (!args->k_cache) {
+        if (args->v || args->v_cache)
+            return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s without k_cache: must be NULL", args->v ? "v" : "v_cache");
+        if (args->cache_slot)
+            return rsc_fail(ROSACE_INVALID_ARGUMENT, "cache_slot = %zu without k_cache: must be 0", args->cache_slot);
+        return ROSACE_OK;
+    }
+    if (!args->k) return rsc_fail(ROSACE_INVALID_ARGUMENT, "k_cache without k: must be NULL");
+    if (args->k_out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "k_out and k_cache: one of them must be NULL");
+    if (!args->v != !args->v_cache)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s without %s: both or neither", args->v ? "v" : "v_cache",
+                        args->v ? "v_cache" : "v");
+    rosace_status status = check_tensor(plan, "k", args->k, false, NULL);
+    if (!status) status = check_cache(plan, "k_cache", args->k_cache, args->cache_slot, "k", args->k, &call->k_slots);
+    if (!status && args->v) status = check_tensor(plan, "v", args->v, false, NULL);
+    if (!status && args->v) status = check_same_shape("v", args->v, "k", args->k);
+    if (!status && args->v) status = check_cache(plan, "v_cache", args->v_cache, args->cache_slot, "v", args->v, &call->v_slots);
+    args->k_out = &call->k_slots;
+    if (args->v) args->v_cache = &call->v_slots;
+    call->names[K_OUT] = "k_cache";
+    return status;
+}
+
+static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_args *args, checked_call *call) {
+    *call = (checked_call){.args = ROSACE_ROPE_ARGS_DEFAULT, .names = {"q", "k", "v", "q_out", "k_out", "v_cache"}};
+    rosace_rope_args *checked = &call->args;
     rosace_status status = rsc_read_struct("rope args", args, checked, sizeof *checked);
     if (status) return status;
 
@@ -169,15 +217,19 @@ static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "q = NULL and k = NULL: one of them is needed");
     if (!checked->q && checked->q_out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "q_out without q: must be NULL");
     if (!checked->k && checked->k_out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "k_out without k: must be NULL");
+    status = check_caches(plan, call);
+    if (status) return status;
     if (checked->q_out && rsc_same_tensor(checked->q, checked->q_out)) checked->q_out = NULL;
     if (checked->k_out && rsc_same_tensor(checked->k, checked->k_out)) checked->k_out = NULL;
 
-    const rosace_tensor *tensors[TENSORS] = {checked->q, checked->k, checked->q_out, checked->k_out};
-    const bool written[TENSORS] = {!checked->q_out, !checked->k_out, true, true};
+    const rosace_tensor *tensors[TENSORS] = {checked->q, checked->k, checked->v,
+                                             checked->q_out, checked->k_out, checked->v_cache};
+    const bool written[TENSORS] = {!checked->q_out, !checked->k_out, false, true, true, true};
     rsc_range ranges[TENSORS];
     for (int i = 0; i < TENSORS; i++) {
         if (!tensors[i]) continue;
-        status = check_tensor(plan, checked, i, tensors[i], written[i], &ranges[i]);
+        status = check_tensor(plan, call->names[i], tensors[i], written[i], &ranges[i]);
+        if (!status && i >= Q_OUT) status = check_same_shape(call->names[i], tensors[i], call->names[i - Q_OUT], tensors[i - Q_OUT]);
         if (status) return status;
     }
     const rosace_tensor *shape_of = checked->q ? checked->q : checked->k;
@@ -198,12 +250,11 @@ static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_
         if (!tensors[i] || !written[i]) continue;
         for (int j = 0; j < TENSORS; j++) {
             if (!tensors[j] || j == i || (written[j] && j < i)) continue;
-            status =
-                rsc_check_disjoint_tensors(plan->context, tensor_names[i], tensors[i], tensor_names[j], tensors[j]);
+            status = rsc_check_disjoint_tensors(plan->context, call->names[i], tensors[i], call->names[j], tensors[j]);
             if (status) return status;
         }
         if (!ids.parent) continue;
-        status = rsc_check_disjoint(tensor_names[i], &ranges[i], "positions.ids", &ids);
+        status = rsc_check_disjoint(call->names[i], &ranges[i], "positions.ids", &ids);
         if (status) return status;
     }
     return ROSACE_OK;
@@ -225,27 +276,28 @@ static rope_view view_of(const rosace_tensor *tensor) {
 }
 
 rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const rosace_rope_args *checked_args) {
-    const rosace_tensor *in[2] = {checked_args->q, checked_args->k};
-    const rosace_tensor *out[2] = {checked_args->q_out, checked_args->k_out};
+    const rosace_tensor *in[3] = {checked_args->q, checked_args->k, checked_args->v};
+    const rosace_tensor *out[3] = {checked_args->q_out, checked_args->k_out, checked_args->v_cache};
     const rosace_tensor *any = in[0] ? in[0] : in[1];
     const size_t batch = any->shape[0], seq = any->shape[1];
 
     rope_args args = {.place = rsc_positions_place(&checked_args->positions), .seq = (uint32_t)seq,
                       .axis_stride = checked_args->positions.axis_stride,
                       .xpos_center = (int32_t)plan->desc.xpos_center};
-    cl_mem mem[4];
+    cl_mem mem[6];
     size_t heads = 0;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         /* An absent tensor has no heads; its pointers are never followed. */
         const rosace_tensor *from = in[i] ? in[i] : any, *to = in[i] && out[i] ? out[i] : from;
         args.in[i] = view_of(from);
         args.out[i] = view_of(to);
-        args.ahead[i] = ahead_of(from);
         args.heads[i] = in[i] ? (int32_t)in[i]->shape[2] : 0;
-        args.copy_rest[i] = to != from;
         heads += (size_t)args.heads[i];
         mem[2 * i] = from->mem;
         mem[2 * i + 1] = to->mem;
+        if (i == 2) continue; /* not rotated */
+        args.ahead[i] = ahead_of(from);
+        args.copy_rest[i] = to != from;
     }
     args.scale = plan->attention_factor;
     args.sine_scale = plan->desc.inverse ? -plan->attention_factor : plan->attention_factor;
@@ -261,19 +313,20 @@ rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const ros
 
     const cl_mem ids = checked_args->positions.ids ? checked_args->positions.ids : plan->frequencies;
     const rosace_status status = RSC_ARGS(plan->kernel, "rope", RSC_ARG(mem[0]), RSC_ARG(mem[1]), RSC_ARG(mem[2]),
-                                          RSC_ARG(mem[3]), RSC_ARG(plan->frequencies), RSC_ARG(ids), RSC_ARG(args));
+                                          RSC_ARG(mem[3]), RSC_ARG(mem[4]), RSC_ARG(mem[5]),
+                                          RSC_ARG(plan->frequencies), RSC_ARG(ids), RSC_ARG(args));
     return status ? status : rsc_chain_kernel(chain, plan->kernel, 3, global, local, "rope");
 }
 
 rosace_status rosace_rope_enqueue(rosace_rope_plan *plan, cl_command_queue queue, const rosace_rope_args *args,
                                   cl_uint num_wait, const cl_event *wait, cl_event *event) {
     if (!plan) return rsc_fail(ROSACE_INVALID_ARGUMENT, "plan = NULL: a rope plan is needed");
-    rosace_rope_args checked;
+    checked_call checked;
     rosace_status status = check_args(plan, args, &checked);
     if (status) return status;
     rsc_chain chain;
     status = rsc_chain_begin(&chain, plan->context, queue, num_wait, wait);
-    if (!status) status = rsc_rope_chain(plan, &chain, &checked);
+    if (!status) status = rsc_rope_chain(plan, &chain, &checked.args);
     return rsc_chain_end(&chain, status, event);
 }
 
@@ -406,7 +459,8 @@ rosace_status rosace_rope_move(rosace_context *context, cl_command_queue queue, 
     status = rsc_plan_acquire(context, "rope move", &key, sizeof key, make_move, drop_move, &descs, &entry, &plan);
     if (status) return status;
     move_plan *self = plan;
-    rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT, checked;
+    rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
+    checked_call checked;
     args.k = &moved.k;
     args.positions = moved.positions;
     status = check_args(self->shift, &args, &checked);
@@ -414,7 +468,7 @@ rosace_status rosace_rope_move(rosace_context *context, cl_command_queue queue, 
     if (!status) {
         rsc_chain chain;
         status = rsc_chain_begin(&chain, context, queue, num_wait, wait);
-        if (!status && self->change) status = rsc_rope_chain(self->change, &chain, &checked);
+        if (!status && self->change) status = rsc_rope_chain(self->change, &chain, &checked.args);
         if (!status) status = chain_shift(self, &chain, &moved.k, moved.shift);
         status = rsc_chain_end(&chain, status, event);
     }
