@@ -166,6 +166,13 @@ static bool is_software_gpu(const rosace_device_info *info) {
     return mentions(info->name, "llvmpipe") || mentions(info->name, "softpipe") || mentions(info->name, "swrast");
 }
 
+bool rsc_device_ends_loops(const rosace_device_info *info) { return is_software_gpu(info); }
+
+bool rsc_device_is_host(const rosace_device_info *info) {
+    return info->device_class == ROSACE_DEVICE_CPU && (mentions(info->platform_name, "Portable Computing Language") ||
+                                                       mentions(info->platform_name, "Intel(R) OpenCL"));
+}
+
 static rosace_device_class class_of(const rosace_device_info *info, cl_device_type type) {
     if (is_simulator(info) || is_software_gpu(info)) return ROSACE_DEVICE_CPU;
     if (type & CL_DEVICE_TYPE_GPU) return info->unified_memory ? ROSACE_DEVICE_INTEGRATED : ROSACE_DEVICE_DISCRETE;

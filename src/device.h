@@ -7,4 +7,10 @@
 /* What a device says of itself, indices included; a sub-device has the indices UINT_MAX. */
 rosace_status rsc_device_describe(cl_device_id device, rosace_device_info *out);
 
+/* Whether this is the processor the library runs on, with a compiler that has clang's built-in functions for it. */
+bool rsc_device_is_host(const rosace_device_info *info);
+
+/* Whether loops of a work-item end after 65535 turns counted through all of them, done or not: Mesa's llvmpipe. */
+bool rsc_device_ends_loops(const rosace_device_info *info);
+
 #endif

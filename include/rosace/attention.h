@@ -41,9 +41,15 @@ typedef enum rosace_bias_kind {
 } rosace_bias_kind;
 
 typedef enum rosace_attention_path {
-    ROSACE_PATH_AUTO = 0, /* fused where it can, else gemm; $ROSACE_ATTENTION_PATH (gemm, fused) decides when set */
+    ROSACE_PATH_AUTO = 0, /* decode for up to 8 queries, else fused, each where it can, else gemm. How many queries there are
+                             is the call's own affair in rosace_attention, and max_seq_q's in a plan: prefill and decode are
+                             two plans. $ROSACE_ATTENTION_PATH (gemm, fused, decode) decides when set */
     ROSACE_PATH_GEMM,     /* matrix products around a masked softmax, one band of query rows at a time */
-    ROSACE_PATH_FUSED     /* one kernel with an online softmax; tiles outside the mask are never visited */
+    ROSACE_PATH_FUSED,    /* one kernel with an online softmax; tiles outside the mask are never visited */
+    ROSACE_PATH_DECODE    /* few queries over many keys (flash-decoding): the visible keys are divided among work-items, each
+                             of which reads its keys and values once for all queries and heads that share them; any number of
+                             queries is right, few are fast. With rope, visible keys are rotated anew in every call: a cache
+                             that holds rotated keys (rosace_rope_args.k_cache) needs none */
 } rosace_attention_path;
 
 typedef struct rosace_attention_desc {
@@ -88,7 +94,7 @@ ROSACE_API void rosace_attention_plan_destroy(rosace_attention_plan **plan);
 /* The name of the variant a plan runs, as bench rows and logs have it, e.g. "attention_cpu_f32_d64_v16x2t4k64"; borrowed. */
 ROSACE_API const char *rosace_attention_plan_variant(const rosace_attention_plan *plan);
 
-/* The path a plan runs: ROSACE_PATH_GEMM or ROSACE_PATH_FUSED. */
+/* The path a plan runs: ROSACE_PATH_GEMM, _FUSED or _DECODE. */
 ROSACE_API rosace_attention_path rosace_attention_plan_path(const rosace_attention_plan *plan);
 
 /* Bytes of device workspace a call of these sizes needs (0: none). Errors: ROSACE_INVALID_ARGUMENT (overflow). */

@@ -11,13 +11,18 @@
 #include <string.h>
 
 /* In order of preference. */
-static const rsc_attention_variant *const tables[] = {rsc_attention_gpu_variants, rsc_attention_fused_variants,
-                                                      rsc_attention_gemm_variants};
+static const rsc_attention_variant *const tables[] = {rsc_attention_decode_variants, rsc_attention_gpu_variants,
+                                                      rsc_attention_fused_variants, rsc_attention_gemm_variants};
 enum { N_TABLES = sizeof tables / sizeof tables[0] };
 
 static const char *path_name(rosace_attention_path path)
 {
-    return path == ROSACE_PATH_GEMM ? "gemm" : path == ROSACE_PATH_FUSED ? "fused" : "auto";
+    switch (path) {
+    case ROSACE_PATH_GEMM: return "gemm";
+    case ROSACE_PATH_FUSED: return "fused";
+    case ROSACE_PATH_DECODE: return "decode";
+    default: return "auto";
+    }
 }
 
 /* What descriptor and environment ask for. $ROSACE_ATTENTION_PATH and $ROSACE_ATTENTION_VARIANT speak where the descriptor
@@ -34,7 +39,8 @@ static rosace_status read_wish(const rosace_attention_desc *desc, wish *out)
     if (desc->path == ROSACE_PATH_AUTO && path && *path) {
         if (!strcmp(path, "gemm")) out->path = ROSACE_PATH_GEMM;
         else if (!strcmp(path, "fused")) out->path = ROSACE_PATH_FUSED;
-        else return rsc_fail(ROSACE_INVALID_ARGUMENT, "$ROSACE_ATTENTION_PATH = \"%s\": must be gemm or fused", path);
+        else if (!strcmp(path, "decode")) out->path = ROSACE_PATH_DECODE;
+        else return rsc_fail(ROSACE_INVALID_ARGUMENT, "$ROSACE_ATTENTION_PATH = \"%s\": must be gemm, fused or decode", path);
     }
     const char *variant = getenv("ROSACE_ATTENTION_VARIANT");
     if (!variant || !*variant) return ROSACE_OK;
@@ -52,6 +58,13 @@ static rosace_status read_wish(const rosace_attention_desc *desc, wish *out)
     return rsc_fail(ROSACE_INVALID_ARGUMENT, "$ROSACE_ATTENTION_VARIANT = \"%s\": must be one of%s", variant, known);
 }
 
+/* Whether the decode path is to be looked at: it is asked for, or the queries are few. */
+static bool may_decode(const rosace_attention_desc *desc, rosace_attention_path path)
+{
+    if (path != ROSACE_PATH_AUTO) return path == ROSACE_PATH_DECODE;
+    return desc->max_seq_q >= 1 && desc->max_seq_q <= RSC_DECODE_QUERIES;
+}
+
 /* ---- What measurements say --------------------------------------------------------------------------------------- */
 
 static const char operation[] = "attention";
@@ -65,7 +78,7 @@ void rsc_attention_class(const rosace_attention_desc *desc, char *out, size_t ou
                         (mask->causal || (mask->window_right >= 0 && mask->window_right < short_reach));
     const bool chunks = mask->chunk && mask->chunk * (mask->chunk_back + 1) <= short_reach;
     const unsigned dim = desc->head_dim <= 64 ? 64 : desc->head_dim <= 128 ? 128 : 256;
-    snprintf(out, out_bytes, "%s d%u %s%s", window || chunks ? "window" : "causal", dim,
+    snprintf(out, out_bytes, "%s d%u %s%s", may_decode(desc, desc->path) ? "decode" : window || chunks ? "window" : "causal", dim,
              desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->n_heads > desc->n_kv_heads ? " gqa" : "");
 }
 
@@ -86,6 +99,7 @@ static bool candidate(const rosace_device_info *device, const rosace_attention_d
     for (int t = 0; t < N_TABLES; t++)
         for (const rsc_attention_variant *row = tables[t]; row->name; row++) {
             char reason[256];
+            if (row->path == ROSACE_PATH_DECODE && !may_decode(desc, desc->path)) continue;
             if (!suits(device, row) || !row->accepts(device, desc, reason, sizeof reason)) continue;
             *out = (rsc_attention_choice){.variant = row};
             if (!row->tile) {
@@ -157,6 +171,7 @@ static rosace_status choose(rosace_context *context, const rosace_attention_desc
     for (int t = 0; t < N_TABLES; t++)
         for (const rsc_attention_variant *row = tables[t]; row->name; row++) {
             if (want.path != ROSACE_PATH_AUTO && want.path != row->path) continue;
+            if (row->path == ROSACE_PATH_DECODE && !may_decode(desc, want.path)) continue;
             if (want.variant && strcmp(want.variant, row->name) != 0) continue;
             if (!want.variant && !suits(rosace_context_device_info(context), row)) continue;
             char reason[256] = "";
@@ -319,7 +334,7 @@ typedef struct plan_key {
     rosace_mask mask;
     const rsc_attention_variant *variant;
     const char *tile;
-    size_t n_heads, n_kv_heads, head_dim;
+    size_t n_heads, n_kv_heads, head_dim, queries;
     int64_t bias_max_distance, bias_buckets, bias_width, rerope_window, logn_train_len;
     float scale, softcap;
     int dtype, bias, bias_causal, has_rope;
@@ -351,6 +366,8 @@ static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_
     key->scale = desc->scale;
     key->softcap = desc->softcap;
     key->dtype = (int)desc->dtype;
+    if (choice->variant->path == ROSACE_PATH_DECODE) /* few enough, yet not a plan for each number of them */
+        for (key->queries = 1; key->queries < desc->max_seq_q && key->queries < RSC_DECODE_QUERIES;) key->queries *= 2;
     key->bias = (int)desc->bias;
 }
 
@@ -377,7 +394,11 @@ rosace_status rosace_attention(rosace_context *context, cl_command_queue queue, 
     rosace_rope_desc rope;
     rosace_status status = rsc_attention_check_desc(desc, &checked, &rope);
     if (status) return status;
-    checked.max_batch = checked.max_seq_q = checked.max_seq_k = 0;
+    rosace_attention_args shape = ROSACE_ATTENTION_ARGS_DEFAULT;
+    status = rsc_read_struct("args", args, &shape, sizeof shape);
+    if (status) return status;
+    checked.max_batch = checked.max_seq_k = 0; /* no limits and no workspace; the call's length says what is the best path */
+    checked.max_seq_q = shape.q.shape[1];
     rsc_attention_choice choice;
     status = choose(context, &checked, &choice);
     if (status) return status;

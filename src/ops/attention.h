@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The contract between the attention operation (attention.c: validates, picks a row, owns the plan) and its variants
- * (attention_gpu.c, attention_fused.c, attention_gemm.c: each ends in rows). A new variant is one row; attention.c lists the rows in order
+ * (attention_decode.c, attention_gpu.c, attention_fused.c, attention_gemm.c: each ends in rows). A new variant is one row; attention.c lists the rows in order
  * of preference and takes the first that accepts, so the last row must accept everything that is valid. */
 #ifndef ROSACE_SRC_OPS_ATTENTION_H
 #define ROSACE_SRC_OPS_ATTENTION_H
@@ -93,7 +93,12 @@ rosace_status rsc_attention_rotate(rosace_rope_plan *rope, rsc_chain *chain, con
                                    const rosace_tensor *from, const rosace_positions *positions, size_t bytes,
                                    rosace_tensor *to);
 
+/* Up to this many queries a call is for the decode path where it is left to the library: by the call itself in one-call
+ * functions, by max_seq_q in plans. */
+enum { RSC_DECODE_QUERIES = 8 };
+
 /* Each ends with a NULL name. */
+extern const rsc_attention_variant rsc_attention_decode_variants[];
 extern const rsc_attention_variant rsc_attention_gpu_variants[];
 extern const rsc_attention_variant rsc_attention_fused_variants[];
 extern const rsc_attention_variant rsc_attention_gemm_variants[];

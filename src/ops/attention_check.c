@@ -68,8 +68,9 @@ rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_a
         return INVALID("rerope_window = %lld: needs mask.causal", (long long)desc.rerope_window);
     if (desc.logn_train_len != 0 && (desc.logn_train_len < 2 || desc.logn_train_len > INT32_MAX))
         return INVALID("logn_train_len = %lld: must be 0 (off) or 2 to 2^31 - 1", (long long)desc.logn_train_len);
-    if (desc.path != ROSACE_PATH_AUTO && desc.path != ROSACE_PATH_GEMM && desc.path != ROSACE_PATH_FUSED)
-        return INVALID("path = %d: must be ROSACE_PATH_AUTO, _GEMM or _FUSED", (int)desc.path);
+    if (desc.path != ROSACE_PATH_AUTO && desc.path != ROSACE_PATH_GEMM && desc.path != ROSACE_PATH_FUSED &&
+        desc.path != ROSACE_PATH_DECODE)
+        return INVALID("path = %d: must be ROSACE_PATH_AUTO, _GEMM, _FUSED or _DECODE", (int)desc.path);
     const bool any = desc.max_batch || desc.max_seq_q || desc.max_seq_k;
     if (any && !(desc.max_batch && desc.max_seq_q && desc.max_seq_k))
         return INVALID("max_batch = %zu, max_seq_q = %zu, max_seq_k = %zu: all three or none", desc.max_batch,

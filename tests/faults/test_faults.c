@@ -49,6 +49,30 @@ static rosace_status rope(const world *w, rosace_context *context, cl_event *eve
     return rosace_rope(context, w->queue, &desc, &args, 0, NULL, event);
 }
 
+/* k and v go to the last slots of caches in one buffer; q is rotated into what lies before them. */
+static rosace_status append(const world *w, rosace_context *context, cl_event *event)
+{
+    enum { TOKENS = 4, SLOTS = 8 };
+    rosace_rope_desc desc = ROSACE_ROPE_DESC_DEFAULT;
+    desc.head_dim = DIM;
+    rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
+    rosace_tensor q = rosace_tensor_bshd(w->in[0], ROSACE_F32, 1, TOKENS, HEADS, DIM), q_out = q, k = q, v = q;
+    rosace_tensor k_cache = rosace_tensor_bshd(w->out, ROSACE_F32, 1, SLOTS, HEADS, DIM), v_cache = k_cache;
+    q_out.mem = w->out;
+    k.mem = w->in[1];
+    v.mem = w->in[2];
+    k_cache.offset = TOKENS * WIDTH;
+    v_cache.offset = k_cache.offset + SLOTS * WIDTH;
+    args.q = &q;
+    args.q_out = &q_out;
+    args.k = &k;
+    args.k_cache = &k_cache;
+    args.v = &v;
+    args.v_cache = &v_cache;
+    args.cache_slot = SLOTS - TOKENS;
+    return rosace_rope(context, w->queue, &desc, &args, 0, NULL, event);
+}
+
 static rosace_status sinusoidal(const world *w, rosace_context *context, cl_event *event)
 {
     rosace_tensor x = rosace_tensor_bshd(w->out, ROSACE_F32, 1, SEQ, 1, WIDTH);
@@ -96,6 +120,27 @@ static rosace_status attention_gemm(const world *w, rosace_context *context, cl_
 static rosace_status attention_plan(const world *w, rosace_context *context, cl_event *event)
 {
     return attention(w, context, event, ROSACE_PATH_GEMM, true);
+}
+
+/* Rotation into workspace, several splits, and their reduction: one key's head after another, over and over. */
+static rosace_status attention_decode(const world *w, rosace_context *context, cl_event *event)
+{
+    rosace_rope_desc rotation = ROSACE_ROPE_DESC_DEFAULT;
+    rosace_attention_desc desc = ROSACE_ATTENTION_DESC_DEFAULT;
+    desc.n_heads = HEADS;
+    desc.n_kv_heads = 1;
+    desc.head_dim = DIM;
+    desc.mask.causal = true;
+    desc.rope = &rotation;
+    desc.path = ROSACE_PATH_DECODE;
+    rosace_attention_args args = ROSACE_ATTENTION_ARGS_DEFAULT;
+    args.q = rosace_tensor_bshd(w->in[0], ROSACE_F32, 1, 2, HEADS, DIM);
+    args.k = rosace_tensor_bshd(w->in[1], ROSACE_F32, 1, 4096, 1, DIM);
+    args.v = args.k;
+    args.v.mem = w->in[2];
+    args.k.stride[1] = args.v.stride[1] = 0; /* inputs may share elements */
+    args.out = rosace_tensor_bshd(w->out, ROSACE_F32, 1, 2, HEADS, DIM);
+    return rosace_attention(context, w->queue, &desc, &args, 0, NULL, event);
 }
 
 static rosace_status softmax(const world *w, rosace_context *context, cl_event *event)
@@ -355,6 +400,8 @@ END_TEST
     START_TEST(name##_survives_every_fault) { sweep(#name, name, ""); }                                               \
     END_TEST
 SWEEP(add)
+SWEEP(append)
+SWEEP(attention_decode)
 SWEEP(attention_fused)
 SWEEP(attention_gemm)
 SWEEP(attention_plan)
@@ -387,7 +434,8 @@ START_TEST(tune_survives_every_fault)
 }
 END_TEST
 
-HARNESS_HOST_SUITE("faults", context_survives_every_fault, add_survives_every_fault, attention_fused_survives_every_fault,
+HARNESS_HOST_SUITE("faults", context_survives_every_fault, add_survives_every_fault, append_survives_every_fault,
+                   attention_decode_survives_every_fault, attention_fused_survives_every_fault,
                    attention_gemm_survives_every_fault, attention_plan_survives_every_fault,
                    cross_entropy_survives_every_fault, embedding_survives_every_fault, mask_matrix_survives_every_fault,
                    matmul_survives_every_fault, rmsnorm_survives_every_fault, rope_survives_every_fault,
