@@ -187,6 +187,7 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
     int v_head;
     const int v_heads =
         heads_here(args.heads[2], args.heads[0] + args.heads[1], first_head, args.heads_per_item, &v_head);
+    const rope_view v_view = args.in[2], v_out_view = args.out[2];
     const rope_view q_view = args.in[0], k_view = args.in[1], q_out_view = args.out[0], k_out_view = args.out[1];
     const rope_place place = args.place;
     const float scale = args.scale, sine_scale = args.sine_scale;
@@ -252,7 +253,7 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
                      k_out + row_at(&k_out_view, batch, row, k_head), k_out_view.head_stride, k_heads, lane, key_c, key_s,
                      copy_k, ahead[1]);
         if (v_heads)
-            copy_heads(v + row_at(&args.in[2], batch, row, v_head), args.in[2].head_stride,
-                       v_out + row_at(&args.out[2], batch, row, v_head), args.out[2].head_stride, v_heads, lane);
+            copy_heads(v + row_at(&v_view, batch, row, v_head), v_view.head_stride,
+                       v_out + row_at(&v_out_view, batch, row, v_head), v_out_view.head_stride, v_heads, lane);
     }
 }
