@@ -310,7 +310,7 @@ START_TEST(biases)
         c.desc.bias_buckets = 8;
         c.desc.bias_max_distance = 20;
         c.desc.bias_width = 26;
-        on_every_row_in_turn(c, 0);
+        if (!harness_small() || c.desc.bias == ROSACE_BIAS_T5) on_every_row_in_turn(c, 0);
         c.desc.mask.causal = c.desc.bias_causal = true;
         c.desc.mask.window_left = 23;
         c.desc.mask.sinks = 3;
