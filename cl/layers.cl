@@ -2,7 +2,7 @@
  * The small operations between the matrix products of a transformer, on packed rows; sizes are
  * arguments, so that one program serves every model.
  *
- *   embedding      out[r, :] = table[ids[r], :]                        global (ceil(width / VEC), rows)
+ *   embedding      out[r, :] = table[ids[r], :]                        global (ceil(width / VEC) * rows)
  *   rmsnorm        out[r, :] = x[r, :] / sqrt(mean(x^2) + eps) * w[:]   one group of GROUP work-items a row
  *   swiglu         out[i] = gate[i] / (1 + exp(-gate[i])) * up[i]      a work-item has VEC elements
  *   add            out[i] += a[i]                                      a work-item has VEC elements
@@ -61,9 +61,9 @@ typedef FLOATV floatv;
 
 __kernel void embedding(__global const int *ids, ulong ids_offset, __global const a_t *table, ulong table_offset,
                         int vocab, __global out_t *out, ulong out_offset, ulong width) {
-    const ulong row = get_global_id(1), column = get_global_id(0) * VEC;
+    const ulong across = (width + VEC - 1) / VEC;
+    const ulong row = get_global_id(0) / across, column = get_global_id(0) % across * VEC;
     const int id = ids[ids_offset + row];
-    if (column >= width) return;
     out += out_offset + row * width + column;
     const ulong n = min((ulong)VEC, width - column);
     if (id < 0 || id >= vocab) {

@@ -3,7 +3,7 @@
  *
  *     out[m, h, n] = bias(i - n) where key n is visible to row m, i = m + q_offset; -infinity where it is not
  *
- * A work-item writes CHUNK neighbouring keys of a row and head. Global size: (keys / CHUNK, heads, rows).
+ * A work-item writes CHUNK neighbouring keys of a row and head. Global size: (keys / CHUNK * rows, heads).
  * A piece of cl/position/ in front of this one defines the bias; without, it is 0. DTYPE_F16 is the storage of out.
  */
 #include "lib/dtype.clh"
@@ -16,7 +16,9 @@
 __kernel void mask_matrix(__global STORE *out, __global const float *params, const rsc_mask_args mask, const ulong offset,
                           const ulong seq_stride, const ulong head_stride, const ulong params_offset)
 {
-    const long n_first = (long)get_global_id(0) * CHUNK, m = (long)get_global_id(2), i = m + mask.q_offset;
+    const ulong chunks = ((ulong)mask.seq_k + CHUNK - 1) / CHUNK;
+    const long n_first = (long)(get_global_id(0) % chunks) * CHUNK, m = (long)(get_global_id(0) / chunks);
+    const long i = m + mask.q_offset;
     const uint h = (uint)get_global_id(1);
     long head_begin, head_end, band_begin, band_end;
     mask_row(&mask, i, &head_begin, &head_end, &band_begin, &band_end);

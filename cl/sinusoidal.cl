@@ -7,7 +7,7 @@
  * frequency   fractions of a turn: high words [pairs], then low words [pairs], pairs = width / 2
  * ids         int32 positions, when args.place.use_ids
  *
- * global = (runs of args.rows tokens * lanes, batch). Work-items of one run are `lanes` neighbours, each of which takes
+ * global = (runs of args.rows tokens * lanes * batch). Work-items of one run are `lanes` neighbours, each of which takes
  * every lanes-th group of VEC pairs; lanes is a kernel argument since the width is one, too.
  *
  *   VEC        pairs at a time: 1, 2, 4 or 8; divides width / 2 (default 4)
@@ -29,10 +29,10 @@
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 sinusoidal_add(__global STORE *x, __global const uint *frequency, __global const int *ids, const sinusoidal_args args) {
-    const uint lane = get_global_id(0) % args.lanes, lanes = args.lanes, pairs = args.pairs;
-    const size_t first_row = get_global_id(0) / args.lanes * args.rows;
+    const uint item = get_global_id(0) % args.items, lanes = args.lanes, lane = item % lanes, pairs = args.pairs;
+    const size_t batch = get_global_id(0) / args.items;
+    const size_t first_row = (size_t)(item / lanes) * args.rows;
     const size_t end_row = min(first_row + args.rows, (size_t)args.seq);
-    const size_t batch = get_global_id(1);
     const rope_place place = args.place;
     const float scale = args.scale;
     const long first = args.offset + (long)batch * args.batch_stride, seq_stride = args.seq_stride;

@@ -7,6 +7,7 @@
 
 #include "bias_params.h"
 #include "harness.h"
+#include "src/ops/softmax.h"
 #include "src/reference/reference.h"
 
 typedef struct softmax_case {
@@ -16,6 +17,7 @@ typedef struct softmax_case {
     float scale, softcap;
     rosace_bias_kind bias;
     bool in_place;
+    bool shared; /* rows shared by a group, as on a GPU, wherever this runs */
     int layout, out_layout;
     rosace_dtype dtype;
 } softmax_case;
@@ -35,11 +37,12 @@ static void run(const softmax_case *c)
 {
     const rosace_mask *m = &c->mask;
     harness_case("%s batch %zu seq %zu:%zu heads %zu offset %lld causal %d window %lld:%lld sinks %lld prefix %lld chunk "
-                 "%lld:%lld scale %g softcap %g %s%s layouts %s %s",
+                 "%lld:%lld scale %g softcap %g %s%s%s layouts %s %s",
                  c->dtype == ROSACE_F16 ? "f16" : "f32", c->batch, c->seq_q, c->seq_k, c->heads, (long long)c->q_offset, m->causal,
                  (long long)m->window_left, (long long)m->window_right, (long long)m->sinks, (long long)m->prefix,
                  (long long)m->chunk, (long long)m->chunk_back, (double)c->scale, (double)c->softcap, bias_name(c->bias),
-                 c->in_place ? " in place" : "", harness_layout_name(c->layout), harness_layout_name(c->out_layout));
+                 c->in_place ? " in place" : "", c->shared ? " shared" : "",
+                 harness_layout_name(c->layout), harness_layout_name(c->out_layout));
     const size_t count = c->batch * c->seq_q * c->heads * c->seq_k;
     double *scores = harness_random(count, c->dtype), *lse = harness_zeros(c->batch * c->heads * c->seq_q);
     rosace_softmax_args args = ROSACE_SOFTMAX_ARGS_DEFAULT;
@@ -62,7 +65,10 @@ static void run(const softmax_case *c)
     args.bias_causal = bias.causal;
     args.bias_params = params.mem;
     args.bias_params_offset = params.offset;
-    harness_ok(rosace_masked_softmax(harness_context(), harness_queue(), &args, 0, NULL, NULL));
+    if (c->shared)
+        harness_ok(rsc_masked_softmax_as(harness_context(), harness_queue(), &args, ROSACE_DEVICE_DISCRETE, 0, NULL, NULL));
+    else
+        harness_ok(rosace_masked_softmax(harness_context(), harness_queue(), &args, 0, NULL, NULL));
     const int64_t q_offset = c->q_offset == ROSACE_ALIGN_BOTTOM_RIGHT ? (int64_t)c->seq_k - (int64_t)c->seq_q : c->q_offset;
     ref_masked_softmax(&c->mask, q_offset, c->batch, c->seq_q, c->heads, c->seq_k, (double)c->scale, (double)c->softcap,
                        &bias, scores, lse);
@@ -97,6 +103,27 @@ START_TEST(lengths_around_vectors)
         c.mask.causal = true;
         c.layout = HARNESS_GAPS;
         on_both_dtypes(c);
+        c.shared = true;
+        on_both_dtypes(c);
+    }
+}
+END_TEST
+
+/* Longer than what is kept of a row; many results, whose zeros go past the caches; several rows to a work-item. */
+START_TEST(long_rows_and_many)
+{
+    static const size_t shapes[][3] = {{3, 1, 8191}, {3, 1, 9001}, {2, 2, 20000}, {700, 3, 90}, {2900, 1, 2900}};
+    if (harness_small()) harness_skip("rows of 8191 keys and more: too long for a simulator");
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        softmax_case c = plain(shapes[i][0], shapes[i][2]);
+        c.heads = shapes[i][1];
+        c.in_place = i % 2;
+        on_both_dtypes(c);
+        c.mask.causal = true;
+        c.mask.sinks = 4;
+        c.mask.window_left = 2000;
+        c.in_place = !c.in_place;
+        on_both_dtypes(c);
     }
 }
 END_TEST
@@ -124,6 +151,7 @@ START_TEST(masks_and_features)
         /* Those from a table without softcap, for fewer programs. */
         if (bias < BIAS_KINDS) c.bias = c.softcap > 0.0f ? ROSACE_BIAS_ALIBI : bias_kinds[bias];
         c.in_place = harness_random_integer(0, 1);
+        c.shared = i % 3 == 0 && c.bias <= ROSACE_BIAS_ALIBI && c.softcap == 0.0f;
         c.layout = (int)harness_random_integer(0, HARNESS_LAYOUTS - 1);
         c.out_layout = (int)harness_random_integer(0, HARNESS_LAYOUTS - 1);
         on_both_dtypes(c);
@@ -273,4 +301,4 @@ START_TEST(refusals)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("softmax", lengths_around_vectors, masks_and_features, matrix, not_a_number, refusals)
+HARNESS_DEVICE_SUITE("softmax", lengths_around_vectors, long_rows_and_many, masks_and_features, matrix, not_a_number, refusals)

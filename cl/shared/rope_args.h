@@ -42,7 +42,7 @@ typedef struct sinusoidal_args {
     RSC_U32 rows;
     RSC_U32 lanes; /* work-items that share a token */
     float scale;
-    RSC_U32 reserved;
+    RSC_U32 items; /* work-items of a batch */
 } sinusoidal_args;
 
 /* A size that is not as written here makes an array's length negative, which stops the build of either side. */

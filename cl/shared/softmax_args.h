@@ -24,6 +24,7 @@ typedef struct rsc_softmax_kernel_args {
     RSC_I64 position_first;
     RSC_I32 use_ids;
     RSC_U32 b_first, h_first, inner, heads, rows, row_first;
+    RSC_U32 rows_per_item;          /* of one matrix */
     RSC_U32 columns;                /* width of a row, zero where no key is visible */
     RSC_U32 lse_rows;
     RSC_U32 has_lse, has_bias, has_histogram;
@@ -32,6 +33,7 @@ typedef struct rsc_softmax_kernel_args {
     float scale, softcap;
     float far_scale;                /* ReRoPE: factor of the far scores beside scale */
     float inverse_log_train;        /* log-n: 1 / ln(training length) */
+    RSC_U32 write_past;             /* 1: results are too many for a cache, so zeros need not go there */
 } rsc_softmax_kernel_args;
 
 #endif

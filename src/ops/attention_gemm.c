@@ -114,6 +114,7 @@ static rosace_status create(rosace_attention_plan *plan)
              desc->head_dim);
     const rsc_softmax_desc softmax = {.dtype = ROSACE_F32,
                                       .bias = desc->bias,
+                                      .device_class = rosace_context_device_info(plan->context)->device_class,
                                       .rerope = desc->rerope_window > 0,
                                       .logn = desc->logn_train_len > 0,
                                       .softcap = desc->softcap > 0.0f};

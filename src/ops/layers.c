@@ -169,8 +169,8 @@ rosace_status rosace_embedding(rosace_context *context, cl_command_queue queue, 
     const cl_int last = (cl_int)vocab;
     status = RSC_ARGS(plan->kernel, "embedding", RSC_ARG(ids.mem), RSC_ARG(ids_offset), RSC_ARG(table.mem),
                       RSC_ARG(table_offset), RSC_ARG(last), RSC_ARG(out.mem), RSC_ARG(out_offset), RSC_ARG(columns));
-    const size_t global[] = {round_up(width, plan->vec) / plan->vec, rows};
-    return layer_run(context, queue, entry, plan, "embedding", 2, global, NULL, status, num_wait, wait, event);
+    const size_t global = round_up(width, plan->vec) / plan->vec * rows;
+    return layer_run(context, queue, entry, plan, "embedding", 1, &global, NULL, status, num_wait, wait, event);
 }
 
 rosace_status rosace_rmsnorm(rosace_context *context, cl_command_queue queue, rosace_array x, rosace_array weight,

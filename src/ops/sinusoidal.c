@@ -100,6 +100,10 @@ static rosace_status check(rosace_context *context, const rosace_tensor *x, cons
 static rosace_status launch(sinusoidal_plan *plan, rsc_chain *chain, const rosace_tensor *x,
                             const rosace_positions *positions, float scale) {
     const size_t batch = x->shape[0], seq = x->shape[1];
+    const uint32_t rows = rsc_rows_per_item(&plan->rows, seq * batch, plan->lanes);
+    const size_t items = rsc_global_rows(&plan->rows, seq, rows, plan->lanes);
+    if (items > UINT32_MAX)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "x: %zu tokens of %zu: too many for one launch", seq, x->shape[3]);
     const sinusoidal_args args = {
         .offset = (int64_t)x->offset,
         .batch_stride = x->stride[0],
@@ -107,16 +111,16 @@ static rosace_status launch(sinusoidal_plan *plan, rsc_chain *chain, const rosac
         .place = rsc_positions_place(positions),
         .seq = (uint32_t)seq,
         .pairs = (uint32_t)plan->pairs,
-        .rows = rsc_rows_per_item(&plan->rows, seq * batch, plan->lanes),
+        .rows = rows,
         .lanes = (uint32_t)plan->lanes,
         .scale = scale,
+        .items = (uint32_t)items,
     };
-    const size_t global[2] = {rsc_global_rows(&plan->rows, seq, args.rows, plan->lanes), batch};
-    const size_t local[2] = {plan->rows.group, 1};
+    const size_t global = items * batch, local = plan->rows.group;
     const cl_mem ids = positions->ids ? positions->ids : plan->frequencies;
     const rosace_status status = RSC_ARGS(plan->kernel, "sinusoidal_add", RSC_ARG(x->mem), RSC_ARG(plan->frequencies),
                                           RSC_ARG(ids), RSC_ARG(args));
-    return status ? status : rsc_chain_kernel(chain, plan->kernel, 2, global, local, "sinusoidal_add");
+    return status ? status : rsc_chain_kernel(chain, plan->kernel, 1, &global, &local, "sinusoidal_add");
 }
 
 rosace_status rosace_sinusoidal_add(rosace_context *context, cl_command_queue queue, const rosace_tensor *x,

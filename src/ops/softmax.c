@@ -90,7 +90,7 @@ static rosace_status check_softmax(rosace_context *context, rosace_softmax_args 
 /* What the context keeps: kernels for one set of choices, under a key that is zero-filled before it is set. */
 typedef struct kept_key {
     int64_t max_distance, buckets, width;
-    int32_t bias, bias_causal, dtype, softcap;
+    int32_t bias, bias_causal, dtype, softcap, device_class, unused;
 } kept_key;
 
 typedef struct kept {
@@ -148,8 +148,10 @@ static rosace_status chain_bias(const rsc_bias *bias, rsc_chain *chain, const ro
 static rosace_status make_softmax(rosace_context *context, const void *key, void **plan)
 {
     const kept_key *wanted = key;
-    const rsc_softmax_desc desc = {
-        .dtype = (rosace_dtype)wanted->dtype, .bias = (rosace_bias_kind)wanted->bias, .softcap = wanted->softcap != 0};
+    const rsc_softmax_desc desc = {.dtype = (rosace_dtype)wanted->dtype,
+                                   .bias = (rosace_bias_kind)wanted->bias,
+                                   .device_class = (rosace_device_class)wanted->device_class,
+                                   .softcap = wanted->softcap != 0};
     kept *self;
     rosace_status status = keep(context, wanted, &self, plan);
     if (status) return status;
@@ -188,10 +190,16 @@ static rsc_softmax_call softmax_call(const rosace_softmax_args *args, const rosa
                                        .softcap = args->softcap}};
 }
 
-rosace_status rosace_masked_softmax(rosace_context *context, cl_command_queue queue, const rosace_softmax_args *given,
+rosace_status rosace_masked_softmax(rosace_context *context, cl_command_queue queue, const rosace_softmax_args *args,
                                     cl_uint num_wait, const cl_event *wait, cl_event *event)
 {
     if (!context) return INVALID("context: NULL");
+    return rsc_masked_softmax_as(context, queue, args, rosace_context_device_info(context)->device_class, num_wait, wait, event);
+}
+
+rosace_status rsc_masked_softmax_as(rosace_context *context, cl_command_queue queue, const rosace_softmax_args *given,
+                                    rosace_device_class device_class, cl_uint num_wait, const cl_event *wait, cl_event *event)
+{
     rosace_softmax_args args = ROSACE_SOFTMAX_ARGS_DEFAULT;
     const rosace_tensor *probs = NULL;
     rsc_bias_desc bias;
@@ -201,6 +209,7 @@ rosace_status rosace_masked_softmax(rosace_context *context, cl_command_queue qu
 
     kept_key key;
     set_key(&key, &bias, args.scores.dtype, args.softcap > 0.0f);
+    key.device_class = (int32_t)device_class;
     rsc_plan_entry *entry = NULL;
     void *plan = NULL;
     status = rsc_plan_acquire(context, "masked softmax", &key, sizeof key, make_softmax, drop, &key, &entry, &plan);
@@ -267,10 +276,10 @@ static rosace_status chain_matrix(const kept *self, rsc_chain *chain, const rosa
     const rsc_mask_args packed = rsc_mask_pack(&args->mask, args->q_offset, (int64_t)out->shape[3]);
     const cl_ulong offset = out->offset, seq_stride = (cl_ulong)out->stride[1], head_stride = (cl_ulong)out->stride[2];
     const cl_ulong params_offset = args->bias ? bias.offset : 0;
-    const size_t global[3] = {(out->shape[3] + MATRIX_CHUNK - 1) / MATRIX_CHUNK, out->shape[2], out->shape[1]};
+    const size_t global[2] = {(out->shape[3] + MATRIX_CHUNK - 1) / MATRIX_CHUNK * out->shape[1], out->shape[2]};
     status = RSC_ARGS(self->softmax.kernel, "mask_matrix", RSC_ARG(out->mem), RSC_ARG(params), RSC_ARG(packed), RSC_ARG(offset),
                       RSC_ARG(seq_stride), RSC_ARG(head_stride), RSC_ARG(params_offset));
-    return status ? status : rsc_chain_kernel(chain, self->softmax.kernel, 3, global, NULL, "mask_matrix");
+    return status ? status : rsc_chain_kernel(chain, self->softmax.kernel, 2, global, NULL, "mask_matrix");
 }
 
 rosace_status rosace_bias_matrix(rosace_context *context, cl_command_queue queue, const rosace_bias_matrix_args *given,
