@@ -181,11 +181,14 @@ static rosace_device_class class_of(const rosace_device_info *info, cl_device_ty
 }
 
 /* Why a device cannot be used at all, or NULL. */
-static rosace_status read_obstacle(cl_device_id device, const rosace_device_info *info, const char **obstacle) {
+static rosace_status read_obstacle(cl_device_id device, const rosace_device_info *info, const char *extensions,
+                                   const char **obstacle) {
+    char profile[64] = "";
     cl_bool available = CL_FALSE, compiler = CL_FALSE;
     unsigned major = 0, minor = 0;
     rosace_status status = GET(device, CL_DEVICE_AVAILABLE, &available);
     if (!status) status = GET(device, CL_DEVICE_COMPILER_AVAILABLE, &compiler);
+    if (!status) status = GET_TEXT(device, CL_DEVICE_PROFILE, profile);
     if (status) return status;
     *obstacle = NULL;
     if (!available)
@@ -194,6 +197,8 @@ static rosace_status read_obstacle(cl_device_id device, const rosace_device_info
         *obstacle = "its driver has no compiler";
     else if (sscanf(info->device_version, "OpenCL %u.%u", &major, &minor) != 2 || major * 10 + minor < 12)
         *obstacle = "OpenCL 1.2 is needed";
+    else if (strcmp(profile, "EMBEDDED_PROFILE") == 0 && !has_extension(extensions, "cles_khr_int64"))
+        *obstacle = "64-bit integers are needed, and its embedded profile has none (cles_khr_int64)";
     return ROSACE_OK;
 }
 
@@ -286,8 +291,8 @@ static rosace_status read_device(cl_device_id device, rosace_device_info *out) {
     status = get_text(device, CL_DEVICE_EXTENSIONS, "CL_DEVICE_EXTENSIONS", &extensions);
     if (status) return status;
     read_extensions(device, extensions, &info);
+    status = read_obstacle(device, &info, extensions, &obstacle);
     free(extensions);
-    status = read_obstacle(device, &info, &obstacle);
     if (status) return status;
     set_score(&info, obstacle);
     *out = info;

@@ -11,7 +11,7 @@ typedef struct fake_device {
     const char *name, *vendor, *version, *extensions;
     cl_device_type type;
     cl_uint units, mhz;
-    bool unified, unavailable, no_compiler;
+    bool unified, unavailable, no_compiler, embedded;
     cl_uint sub_groups;    /* CL_DEVICE_MAX_NUM_SUB_GROUPS, 0: the query fails, as before OpenCL 2.1 */
     const char *c_feature; /* one OpenCL C 3.0 feature */
     cl_uint warp;          /* NVIDIA's query */
@@ -82,6 +82,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id id, cl_device_info 
     case CL_DRIVER_VERSION: text = "1"; break;
     case CL_DEVICE_VERSION: text = d->version ? d->version : "OpenCL 1.2 fake"; break;
     case CL_DEVICE_OPENCL_C_VERSION: text = "OpenCL C 1.2"; break;
+    case CL_DEVICE_PROFILE: text = d->embedded ? "EMBEDDED_PROFILE" : "FULL_PROFILE"; break;
     case CL_DEVICE_EXTENSIONS: text = d->extensions ? d->extensions : ""; break;
     case CL_DEVICE_MAX_COMPUTE_UNITS: number = d->units; break;
     case CL_DEVICE_MAX_CLOCK_FREQUENCY: number = d->mhz; break;
@@ -208,6 +209,23 @@ START_TEST(what_cannot_be_used_is_never_chosen)
 }
 END_TEST
 
+START_TEST(an_embedded_profile_needs_64_bit_integers)
+{
+    MACHINE({"Phone", 3,
+             {{.name = "narrow", .type = GPU, .units = 60, .mhz = 2000, .embedded = true, .extensions = "cl_khr_fp16"},
+              {.name = "wide", .type = GPU, .units = 1, .embedded = true, .extensions = "cl_khr_fp16 cles_khr_int64"},
+              {.name = "nearly", .type = GPU, .units = 60, .embedded = true, .extensions = "cles_khr_int64_x"}}});
+    ck_assert_str_eq(chosen("auto"), "wide");
+    ck_assert_int_lt(info_of("nearly").score, 0);
+    rosace_device_info info;
+    harness_expect_status(rosace_select_device("narrow", &info), ROSACE_NO_DEVICE, "cles_khr_int64");
+    rosace_context_desc desc = ROSACE_CONTEXT_DESC_DEFAULT;
+    rosace_context *context = NULL;
+    desc.device = "0:0";
+    harness_expect_status(rosace_context_create(&desc, &context), ROSACE_NO_DEVICE, "64-bit integers are needed");
+}
+END_TEST
+
 START_TEST(software_stands_behind_hardware)
 {
     MACHINE({"rusticl", 1, {{.name = "llvmpipe (LLVM 15)", .type = GPU, .units = 64, .mhz = 4000, .unified = true}}},
@@ -300,5 +318,6 @@ START_TEST(no_device_is_told_from_no_platform)
 END_TEST
 
 HARNESS_HOST_SUITE("device_rules", discrete_before_integrated_before_cpu, what_cannot_be_used_is_never_chosen,
+                   an_embedded_profile_needs_64_bit_integers,
                    software_stands_behind_hardware, extensions_are_whole_words, compilers_are_known_by_their_platform,
                    a_broken_driver_harms_nobody_else, no_device_is_told_from_no_platform)
