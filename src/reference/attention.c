@@ -40,6 +40,8 @@ void ref_masked_softmax(const rosace_mask *mask, int64_t q_offset, size_t batch,
                     row[n] = visible ? softcapped(scale * row[n] + added, softcap) : -(double)INFINITY;
                 }
                 double total = softmax_row(seq_k, row);
+                for (size_t n = 0; n < seq_k; n++) /* hidden keys are 0, whatever the visible ones are */
+                    if (!ref_visible(mask, q_offset, (int64_t)seq_k, (int64_t)m, (int64_t)n)) row[n] = 0;
                 if (lse)
                     lse[(b * heads + h) * seq_q + m] = total;
             }
