@@ -204,6 +204,8 @@ rosace_status rsc_check_tensor(rosace_context *context, const char *name, const 
     return status;
 }
 
+rosace_status rsc_check_readable(const char *name, cl_mem mem) { return check_access(name, mem, false); }
+
 bool rsc_same_tensor(const rosace_tensor *a, const rosace_tensor *b) {
     if (a->mem != b->mem || a->offset != b->offset || a->dtype != b->dtype) return false;
     for (int axis = 0; axis < 4; axis++) {

@@ -46,6 +46,9 @@ rosace_status rsc_check_disjoint(const char *a_name, const rsc_range *a, const c
 rosace_status rsc_check_disjoint_tensors(rosace_context *context, const char *a_name, const rosace_tensor *a,
                                          const char *b_name, const rosace_tensor *b);
 
+/* A buffer that is written where it is read, too: kernels may read it. For outputs that passed one of the checks above. */
+rosace_status rsc_check_readable(const char *name, cl_mem mem);
+
 /* Same buffer, offset, shape and strides. */
 bool rsc_same_tensor(const rosace_tensor *a, const rosace_tensor *b);
 

@@ -2,6 +2,10 @@
  * The argument checks every operation goes through. */
 #include "harness.h"
 
+#include <rosace/attention.h>
+#include <rosace/layers.h>
+#include <rosace/matmul.h>
+
 #include "src/check.h"
 
 #include <stdlib.h>
@@ -187,6 +191,36 @@ START_TEST(buffers_must_allow_what_is_done_with_them)
     q.mem = buffer(4000, CL_MEM_WRITE_ONLY);
     harness_ok(check(&q, true));
     harness_expect_status(check(&q, false), ROSACE_INVALID_ARGUMENT, "CL_MEM_WRITE_ONLY");
+    release_buffers();
+}
+END_TEST
+
+START_TEST(what_is_written_in_place_is_read_too)
+{
+    rosace_context *context = harness_context();
+    cl_command_queue queue = harness_queue();
+    const cl_mem mem = buffer(4000, CL_MEM_WRITE_ONLY), readable = buffer(4000, CL_MEM_READ_WRITE);
+    const char *const why = "is read, but its buffer is CL_MEM_WRITE_ONLY";
+    const rosace_tensor x = rosace_tensor_bshd(mem, ROSACE_F32, 1, 5, 1, 16);
+
+    rosace_rope_desc rope = ROSACE_ROPE_DESC_DEFAULT;
+    rope.head_dim = 16;
+    rosace_rope_args turn = ROSACE_ROPE_ARGS_DEFAULT;
+    turn.k = &x;
+    harness_expect_status(rosace_rope(context, queue, &rope, &turn, 0, NULL, NULL), ROSACE_INVALID_ARGUMENT, why);
+    harness_expect_status(rosace_sinusoidal_add(context, queue, &x, &turn.positions, 1.0f, 0, NULL, NULL),
+                          ROSACE_INVALID_ARGUMENT, why);
+    rosace_softmax_args softmax = ROSACE_SOFTMAX_ARGS_DEFAULT;
+    softmax.scores = x;
+    harness_expect_status(rosace_masked_softmax(context, queue, &softmax, 0, NULL, NULL), ROSACE_INVALID_ARGUMENT, why);
+    const rosace_array to = {.mem = mem}, from = {.mem = readable};
+    harness_expect_status(rosace_add(context, queue, to, from, 8, 0, NULL, NULL), ROSACE_INVALID_ARGUMENT, why);
+    rosace_matmul_args product = ROSACE_MATMUL_ARGS_DEFAULT;
+    product.a = (rosace_matrix){.mem = readable, .rows = 4, .cols = 4};
+    product.b = (rosace_matrix){.mem = readable, .offset = 16, .rows = 4, .cols = 4};
+    product.c = (rosace_matrix){.mem = mem, .rows = 4, .cols = 4};
+    product.beta = 1.0f;
+    harness_expect_status(rosace_matmul(context, queue, &product, 0, NULL, NULL), ROSACE_INVALID_ARGUMENT, why);
     release_buffers();
 }
 END_TEST
@@ -417,6 +451,7 @@ END_TEST
 HARNESS_DEVICE_SUITE("check", sums_and_products_tell_overflow, structs_of_every_age_are_read, every_layout_is_a_valid_view,
                      a_view_may_touch_the_end_of_its_buffer_and_not_more, views_that_overflow_are_refused,
                      what_is_no_view_is_refused_by_name, buffers_must_allow_what_is_done_with_them,
+                     what_is_written_in_place_is_read_too,
                      buffers_of_another_context_are_refused, outputs_must_not_overlap_themselves, arrays_fit_their_buffer,
                      sub_buffers_are_seen_through, slices_of_packed_layouts_are_told_apart, no_overlap_is_ever_missed,
                      the_same_view_is_recognised)

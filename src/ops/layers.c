@@ -238,6 +238,7 @@ rosace_status rosace_add(rosace_context *context, cl_command_queue queue, rosace
     rosace_status status = check_context("add", context, queue);
     if (!status) status = check_count("count", count, SIZE_MAX / 2);
     if (!status) status = check_array(context, "x", &x, 1, count, true, &x_range);
+    if (!status) status = rsc_check_readable("x", x.mem);
     if (!status) status = check_array(context, "y", &y, 1, count, false, &y_range);
     if (!status) status = check_in_place("x", &x, &x_range, "y", &y, &y_range);
     if (status) return status;

@@ -148,6 +148,7 @@ static rosace_status resolve(rosace_context *context, const rosace_matmul_args *
     status = check_matrix(context, "a", &args.a, args.dtype, args.batch, false, &a);
     if (!status && !weights) status = check_matrix(context, "b", &args.b, args.dtype, args.batch, false, &b);
     if (!status) status = check_matrix(context, "c", &args.c, args.dtype, args.batch, true, &c);
+    if (!status && args.beta != 0.0f) status = rsc_check_readable("c", args.c.mem);
     if (status) return status;
 
     const size_t m = args.transpose_a ? args.a.cols : args.a.rows, k = args.transpose_a ? args.a.rows : args.a.cols;

@@ -229,6 +229,7 @@ static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_
     for (int i = 0; i < TENSORS; i++) {
         if (!tensors[i]) continue;
         status = check_tensor(plan, call->names[i], tensors[i], written[i], &ranges[i]);
+        if (!status && i < Q_OUT && written[i]) status = rsc_check_readable(call->names[i], tensors[i]->mem);
         if (!status && i >= Q_OUT) status = check_same_shape(call->names[i], tensors[i], call->names[i - Q_OUT], tensors[i - Q_OUT]);
         if (status) return status;
     }

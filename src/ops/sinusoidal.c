@@ -85,6 +85,7 @@ static rosace_status check(rosace_context *context, const rosace_tensor *x, cons
     if (!positions) return rsc_fail(ROSACE_INVALID_ARGUMENT, "positions = NULL: positions are needed");
     rsc_range range, ids;
     rosace_status status = rsc_check_tensor(context, "x", x, x->dtype, true, &range);
+    if (!status) status = rsc_check_readable("x", x->mem);
     if (status) return status;
     if (x->shape[2] != 1) return rsc_fail(ROSACE_INVALID_ARGUMENT, "x.shape[2] = %zu: must be 1", x->shape[2]);
     if (x->shape[3] % 2 || x->shape[3] > INT32_MAX)

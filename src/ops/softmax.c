@@ -59,6 +59,7 @@ static rosace_status check_softmax(rosace_context *context, rosace_softmax_args 
     const bool in_place = *probs == scores;
     rsc_range scores_range, probs_range, bias_range, lse_range;
     rosace_status status = rsc_check_tensor(context, "scores", scores, scores->dtype, in_place, &scores_range);
+    if (!status && in_place) status = rsc_check_readable("scores", scores->mem);
     if (!status) status = rsc_check_tensor(context, "probs", *probs, scores->dtype, true, &probs_range);
     if (!status) status = check_lengths("scores", scores);
     if (status) return status;
