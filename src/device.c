@@ -11,6 +11,8 @@
 
 enum {
     SUB_GROUP_SIZES_INTEL = 0x4108, /* cl_intel_required_subgroup_size */
+    CAPABILITY_MAJOR_NV = 0x4000,   /* cl_nv_device_attribute_query */
+    CAPABILITY_MINOR_NV = 0x4001,
     WARP_SIZE_NV = 0x4003,          /* cl_nv_device_attribute_query */
     WAVEFRONT_WIDTH_AMD = 0x4043,   /* cl_amd_device_attribute_query */
     PLATFORM_NOT_FOUND = -1001      /* cl_khr_icd */
@@ -141,6 +143,20 @@ static void read_sub_group_sizes(cl_device_id device, const char *extensions, ro
     if (info->n_sub_group_sizes == 0) info->n_sub_group_sizes = 1; /* {0}: there are some, sizes unknown */
 }
 
+static void read_capability(cl_device_id device, const char *extensions, rosace_device_info *info) {
+    cl_uint major = 0, minor = 0;
+    if (has_extension(extensions, "cl_nv_device_attribute_query") &&
+        !clGetDeviceInfo(device, CAPABILITY_MAJOR_NV, sizeof major, &major, NULL) &&
+        !clGetDeviceInfo(device, CAPABILITY_MINOR_NV, sizeof minor, &minor, NULL) && minor < 10)
+        info->nvidia_capability = 10 * major + minor;
+}
+
+/* AMD's driver calls a device by its target and the target's features: "gfx90a:sramecc+:xnack-". */
+static void read_target(rosace_device_info *info) {
+    const size_t length = strcspn(info->name, ":");
+    if (begins_with(info->name, "gfx", 3) && length < sizeof info->amd_target) memcpy(info->amd_target, info->name, length);
+}
+
 static void read_extensions(cl_device_id device, const char *extensions, rosace_device_info *info) {
     const bool gpu = info->device_class == ROSACE_DEVICE_INTEGRATED || info->device_class == ROSACE_DEVICE_DISCRETE;
     info->has_fp16 = has_extension(extensions, "cl_khr_fp16");
@@ -150,8 +166,11 @@ static void read_extensions(cl_device_id device, const char *extensions, rosace_
     /* Other drivers for the same chips have compilers of their own, so the platform counts, not the vendor. */
     info->has_nvidia_ptx = gpu && mentions(info->platform_name, "NVIDIA CUDA");
     info->has_amd_gcn = gpu && mentions(info->platform_name, "AMD Accelerated Parallel Processing");
+    if (info->has_nvidia_ptx) read_capability(device, extensions, info);
+    if (info->has_amd_gcn) read_target(info);
     info->has_subgroups = has_extension(extensions, "cl_khr_subgroups") || has_subgroup_feature(device);
-    if (info->has_subgroups || info->has_intel_subgroups) read_sub_group_sizes(device, extensions, info);
+    /* NVIDIA's driver has warps, and PTX to use them, without having subgroups by name. */
+    if (info->has_subgroups || info->has_intel_subgroups || info->has_nvidia_ptx) read_sub_group_sizes(device, extensions, info);
 }
 
 /* ---- Class and score ------------------------------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ typedef struct fake_device {
     cl_uint sub_groups;    /* CL_DEVICE_MAX_NUM_SUB_GROUPS, 0: the query fails, as before OpenCL 2.1 */
     const char *c_feature; /* one OpenCL C 3.0 feature */
     cl_uint warp;          /* NVIDIA's query */
+    cl_uint capability[2]; /* NVIDIA's, major and minor */
     cl_uint broken;        /* a query that fails with CL_OUT_OF_RESOURCES */
 } fake_device;
 
@@ -98,6 +99,11 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id id, cl_device_info 
     case 0x4003: /* CL_DEVICE_WARP_SIZE_NV */
         if (d->warp == 0) return CL_INVALID_VALUE;
         number = d->warp;
+        break;
+    case 0x4000: /* CL_DEVICE_COMPUTE_CAPABILITY_MAJOR_NV, and MINOR */
+    case 0x4001:
+        if (d->capability[0] == 0) return CL_INVALID_VALUE;
+        number = d->capability[what - 0x4000];
         break;
     case CL_DEVICE_PLATFORM: {
         cl_platform_id platform = platform_of(d);
@@ -268,15 +274,20 @@ END_TEST
 START_TEST(compilers_are_known_by_their_platform)
 {
     MACHINE({"NVIDIA CUDA", 1,
-             {{.name = "  gpu of n ", .vendor = "NVIDIA Corporation", .type = GPU, .warp = 32,
+             {{.name = "  gpu of n ", .vendor = "NVIDIA Corporation", .type = GPU, .warp = 32, .capability = {8, 6},
                .extensions = "cl_khr_subgroups cl_nv_device_attribute_query"}}},
             {"rusticl", 1, {{.name = "gpu of n, nouveau", .vendor = "NVIDIA Corporation", .type = GPU}}},
-            {"AMD Accelerated Parallel Processing", 2,
-             {{.name = "gfx1100", .type = GPU}, {.name = "amd cpu", .type = CPU}}});
+            {"AMD Accelerated Parallel Processing", 3,
+             {{.name = "gfx1100", .type = GPU}, {.name = "gfx90a:sramecc+:xnack-", .type = GPU}, {.name = "amd cpu", .type = CPU}}});
     rosace_device_info info = info_of("gpu of n"); /* names are trimmed */
     ck_assert(info.has_nvidia_ptx && info.n_sub_group_sizes == 1 && info.sub_group_sizes[0] == 32);
     ck_assert(!info_of("gpu of n, nouveau").has_nvidia_ptx);
+    ck_assert_uint_eq(info.nvidia_capability, 86);
+    ck_assert_uint_eq(info_of("gpu of n, nouveau").nvidia_capability, 0);
+    ck_assert_str_eq(info.amd_target, "");
     ck_assert(info_of("gfx1100").has_amd_gcn);
+    ck_assert_str_eq(info_of("gfx1100").amd_target, "gfx1100");
+    ck_assert_str_eq(info_of("gfx90a:sramecc+:xnack-").amd_target, "gfx90a");
     ck_assert(!info_of("amd cpu").has_amd_gcn);
 }
 END_TEST

@@ -136,6 +136,8 @@ typedef struct rosace_device_info {
     bool has_intel_matrix;         /* cl_intel_subgroup_matrix_multiply_accumulate */
     bool has_nvidia_ptx;           /* NVIDIA's compiler, which takes inline PTX */
     bool has_amd_gcn;              /* AMD's compiler, with its GCN/RDNA built-ins */
+    unsigned nvidia_capability;    /* compute capability, 10 * major + minor: 75, 80, 90; 0: not reported */
+    char amd_target[16];           /* AMD's name of the instruction set: "gfx90a", "gfx1100"; "": not reported */
     int score;                     /* what `auto` compares; higher is better, below 0: unusable, never chosen */
     char score_reason[160];        /* how it came about, for people */
 } rosace_device_info;

@@ -143,6 +143,9 @@ static void print_full(const rosace_device_info *d, bool chosen) {
                                        : d->has_nvidia_ptx ? "by inline PTX (NVIDIA's compiler)"
                                        : d->has_amd_gcn    ? "by GCN/RDNA built-ins (AMD's compiler)"
                                                            : "no extension for them");
+    if (d->nvidia_capability)
+        printf("  capability        %u.%u\n", d->nvidia_capability / 10, d->nvidia_capability % 10);
+    if (d->amd_target[0]) printf("  target            %s\n", d->amd_target);
     printf("  Intel subgroups   %s\n", d->has_intel_subgroups ? "yes" : "no");
     print_tuned(d);
     printf("  score             %d: %s\n\n", d->score, d->score_reason);
@@ -175,7 +178,7 @@ json_t *device_json(const rosace_device_info *d) {
     char id[24];
     snprintf(id, sizeof id, "%u:%u", d->platform_index, d->device_index);
     return json_pack("{s:s, s:s, s:s%, s:s%, s:s%, s:s%, s:s%, s:i, s:i, s:I, s:I, s:I, s:I, s:i, s:i, s:b, s:b, s:b, "
-                     "s:o, s:b, s:b, s:b, s:b, s:b, s:i, s:s%}",
+                     "s:o, s:b, s:b, s:b, s:b, s:b, s:i, s:s, s:i, s:s%}",
                      "id", id, "class", device_class_name(d->device_class),
 #define TEXT(name, field) name, d->field, strlen(d->field)
                      TEXT("name", name), TEXT("vendor", vendor), TEXT("driver", driver_version),
@@ -187,7 +190,8 @@ json_t *device_json(const rosace_device_info *d) {
                      (int)d->float_vector_width, "unified_memory", d->unified_memory, "fp16", d->has_fp16, "subgroups",
                      d->has_subgroups, "sub_group_sizes", sizes, "integer_dot", d->has_integer_dot, "intel_subgroups",
                      d->has_intel_subgroups, "intel_matrix", d->has_intel_matrix, "nvidia_ptx", d->has_nvidia_ptx,
-                     "amd_gcn", d->has_amd_gcn, "score", d->score, TEXT("score_reason", score_reason));
+                     "amd_gcn", d->has_amd_gcn, "nvidia_capability", (int)d->nvidia_capability, "amd_target",
+                     d->amd_target, "score", d->score, TEXT("score_reason", score_reason));
 #undef TEXT
 }
 
