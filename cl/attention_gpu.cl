@@ -5,15 +5,15 @@
  *     out[m] = sum_n 2^t[m, n] v_n / sum_n 2^t[m, n]        lse[m] = ln(2) * log2 sum_n 2^t[m, n]       n visible to m
  *
  * A work-group of ITEMS = ACROSS * DOWN work-items owns a tile of TILE_Q queries of one head. Item (x, y) has the queries
- * y, y + DOWN, ... of the tile; of a tile of TILE_K keys the scores with keys x, x + ACROSS, ...; and of the results the
- * dimensions x, x + ACROSS, ... Both products run from local memory into registers, the first with CHUNK dimensions of all
- * keys of the tile at a time, the second with all dimensions of as many values as take the same room:
+ * y, y + DOWN, ... of the tile; of a tile of TILE_K keys the scores with keys x, x + ACROSS, ...; and of the results every
+ * ACROSS-th group of four dimensions from the x-th on. Both products run from local memory into registers, four numbers a
+ * read, the first with CHUNK dimensions of all keys of the tile at a time, the second with all dimensions of VALUES values:
  *
  *     query_tile[m][d]  the queries        chunk[n][d]  keys, then values        weight[m][n]  after the softmax
  *
- * The largest score of a row is found through partial[m][x]; sums of weights stay with the item that made them until the end.
- * Rows of local arrays have one element more than they use, so that a column is spread over the banks.
- * Local memory: 4 * (TILE_Q*(HEAD_DIM+1) + TILE_K*(CHUNK+1) + TILE_Q*(TILE_K+1) + TILE_Q*(ACROSS+1)) bytes.
+ * The largest score of a row is found through partial[m][x], or between the lanes of a subgroup where the device has a way
+ * (lib/lane_xor.clh); sums of weights stay with the item that made them until the end. Rows of local arrays that items read
+ * side by side have four elements more than they use: eight such reads then fill the banks without meeting.
  *
  * Keys are visited in the two intervals that the mask leaves (lib/mask.clh); rows are compared with their own bounds only in
  * tiles that some row does not see whole. All items of a group take the same way, so that barriers meet.
@@ -21,11 +21,12 @@
  * Global size: tiles * heads * batch * ITEMS, in work-groups of ITEMS. The heads that share keys and values are neighbours;
  * tiles with the most keys under a causal mask come first, so that none is left for the end.
  *
- * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); ACROSS divides TILE_K and HEAD_DIM, DOWN divides TILE_Q; CHUNK
- * divides HEAD_DIM and is a multiple of 4, HEAD_DIM / TILE_K at least; SOFTCAP, LOGN 0 or 1. A position system that adds a
+ * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); ACROSS divides TILE_K, DOWN divides TILE_Q; CHUNK divides HEAD_DIM
+ * and is a multiple of 4; VALUES divides TILE_K and is a multiple of 4; LANE_XOR; SOFTCAP, LOGN 0 or 1. A position system that adds a
  * bias is a piece before this one (position/alibi.clh).
  */
 #include "lib/dtype.clh"
+#include "lib/lane_xor.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "shared/attention_args.h"
@@ -48,6 +49,9 @@
 #ifndef CHUNK
 #define CHUNK 16
 #endif
+#ifndef VALUES
+#define VALUES 8
+#endif
 #ifndef SOFTCAP
 #define SOFTCAP 0
 #endif
@@ -58,49 +62,65 @@
 #define POSITION_BIAS 0
 #endif
 
-#if TILE_Q % DOWN || TILE_K % ACROSS || HEAD_DIM % ACROSS || CHUNK % 4 || HEAD_DIM % CHUNK || TILE_K * CHUNK < HEAD_DIM
-#error "DOWN must divide TILE_Q; ACROSS TILE_K and HEAD_DIM; 4 CHUNK; CHUNK HEAD_DIM, and TILE_K * CHUNK be no less"
+#if TILE_Q % DOWN || TILE_K % ACROSS || HEAD_DIM % CHUNK || CHUNK % 4 || TILE_K % VALUES || VALUES % 4
+#error "DOWN must divide TILE_Q; ACROSS and VALUES TILE_K; CHUNK HEAD_DIM; 4 CHUNK and VALUES"
 #endif
 
 #define ITEMS (ACROSS * DOWN)
 #define ROWS (TILE_Q / DOWN)         /* of an item */
 #define KEYS (TILE_K / ACROSS)
-#define DIMS (HEAD_DIM / ACROSS)
-#define VALUES (TILE_K * CHUNK / HEAD_DIM < TILE_K ? TILE_K * CHUNK / HEAD_DIM : TILE_K) /* that the chunk holds */
+#define FOURS ((HEAD_DIM + 4 * ACROSS - 1) / (4 * ACROSS)) /* groups of four dimensions */
+#define DIM (4 * ACROSS * FOURS)     /* HEAD_DIM, and zeros where it is no multiple of 4 * ACROSS */
+
+/* Strides and sizes of local arrays, in float4 */
+#define Q4 (HEAD_DIM / 4 + 1)
+#define K4 (CHUNK / 4 + 1)
+#define V4 (DIM / 4)
+#define W4 (TILE_K / 4 + 1)
+#define CHUNK_SIZE4 (TILE_K * K4 > VALUES * V4 ? TILE_K * K4 : VALUES * V4)
+
 #define LN_2 0.693147181f
 
 #define FOR_ROWS _Pragma("unroll") for (int i = 0; i < ROWS; i++)
-#define FOR_DIMS _Pragma("unroll") for (int d = 0; d < DIMS; d++)
+#define FOR_FOURS _Pragma("unroll") for (int d = 0; d < FOURS; d++)
 #define FOR_KEYS _Pragma("unroll") for (int j = 0; j < KEYS; j++)
 
 /* Below every score, and below that what hidden keys get: their weight is exactly 0 even before a key was seen. */
 #define LEAST (-1e38f)
 #define HIDDEN (-3e38f)
 
-/* `count` rows of `width` elements (a multiple of 4) from row `first`, column `d`; rows past `last` repeat it. */
-static void load_tile(__local float *to, int to_stride, __global const STORE *from, size_t stride, int first, int last, int d,
-                      int count, int width, int item)
+/* `count` rows of `width` elements from row `first`, column `d`, to rows of `padded`, zeros behind; `to_stride` and `padded` in
+ * float4. Rows past `last` repeat it. One loop for each way to read, or compilers make one read of both, the careful one. */
+#define LOAD_TILE(LOAD4)                                                                                               \
+    for (int e = item; e < count * padded; e += ITEMS) {                                                               \
+        const int row = e / padded, at = e % padded;                                                                   \
+        __global const STORE *p = from + (size_t)min(first + row, last) * stride + d;                                  \
+        to[row * to_stride + at] = padded * 4 == width || at * 4 < width ? LOAD4(p, at) : (float4)(0.0f);              \
+    }
+
+static void load_tile(__local float4 *to, int to_stride, __global const STORE *from, size_t stride, uint aligned, int first,
+                      int last, int d, int count, int width, int padded, int item)
 {
-    for (int e = item; e < count * (width / 4); e += ITEMS) {
-        const int row = e / (width / 4), at = e % (width / 4) * 4;
-        const float4 x = load4(from + (size_t)min(first + row, last) * stride, d + at);
-        __local float *p = to + row * to_stride + at;
-        p[0] = x.s0;
-        p[1] = x.s1;
-        p[2] = x.s2;
-        p[3] = x.s3;
+    if (aligned) {
+        LOAD_TILE(load4_aligned)
+    } else {
+        LOAD_TILE(load4_any)
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
+__kernel SUB_GROUP_SIZE __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
               __global const int *restrict ids, const rsc_attention_kernel_args args)
 {
-    __local float query_tile[TILE_Q][HEAD_DIM + 1];
-    __local float chunk[TILE_K * (CHUNK + 1)];
-    __local float weight[TILE_Q][TILE_K + 1];
+    __local float4 query_tile[TILE_Q * Q4];
+    __local float4 chunk[CHUNK_SIZE4];
+    __local float4 weight[TILE_Q * W4];
+    __local float *const weights = (__local float *)weight;
+    __local int4 bounds[TILE_Q]; /* of a row: its place, end of head, begin and end of band */
+#if !LANE_XOR
     __local float partial[TILE_Q][ACROSS + 1];
+#endif
 
     const uint kv_heads = args.heads / args.group;
     uint id = (uint)get_group_id(0);
@@ -110,7 +130,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
     id /= args.tiles;
     const uint kv_head = id % kv_heads, batch = id / kv_heads;
     const uint head = kv_head * args.group + group_head;
-    const int item = (int)get_local_id(0), x = item % ACROSS, y = item / ACROSS;
+    const int item = lane_item(), x = item % ACROSS, y = item / ACROSS;
     const int row_first = (int)tile * TILE_Q, row_last = (int)args.seq_q - 1;
     q += args.q.offset + batch * args.q.batch_stride + head * args.q.head_stride;
     k += args.k.offset + batch * args.k.batch_stride + kv_head * args.k.head_stride;
@@ -125,28 +145,28 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
     const position_param_type param = position_param(bias_params + args.bias_offset, head);
 #endif
 
-    load_tile(&query_tile[0][0], HEAD_DIM + 1, q, args.q.seq_stride, row_first, row_last, 0, TILE_Q, HEAD_DIM, item);
+    load_tile(query_tile, Q4, q, args.q.seq_stride, args.aligned, row_first, row_last, 0, TILE_Q, HEAD_DIM, HEAD_DIM / 4, item);
 
-    float result[ROWS][DIMS];
-    float largest[ROWS], sum[ROWS], scale[ROWS];
-    int place[ROWS], head_end[ROWS], band_begin[ROWS], band_end[ROWS];
+    float4 result[ROWS][FOURS];
+    float largest[ROWS], sum[ROWS];
+#if LOGN
+    float scale[ROWS];
+#endif
     FOR_ROWS
     {
-        const int m = min(row_first + y + i * DOWN, row_last);
-        const long at = m + args.mask.q_offset;
-        long begin, head_stop, band, band_stop;
-        mask_row(&args.mask, at, &begin, &head_stop, &band, &band_stop);
-        place[i] = (int)at;
-        head_end[i] = (int)head_stop;
-        band_begin[i] = (int)min(band, args.mask.seq_k);
-        band_end[i] = (int)min(band_stop, args.mask.seq_k);
         largest[i] = LEAST;
         sum[i] = 0.0f;
-        scale[i] = args.q_scale;
 #if LOGN
-        scale[i] *= logn_factor(LOGN_POSITION(ids, &args, batch, m), args.inverse_log_train);
+        const int m = min(row_first + y + i * DOWN, row_last);
+        scale[i] = args.q_scale * logn_factor(LOGN_POSITION(ids, &args, batch, m), args.inverse_log_train);
 #endif
-        FOR_DIMS result[i][d] = 0.0f;
+        FOR_FOURS result[i][d] = (float4)(0.0f);
+    }
+    for (int row = item; row < TILE_Q; row += ITEMS) {
+        const long at = min(row_first + row, row_last) + args.mask.q_offset;
+        long begin, head_stop, band, band_stop;
+        mask_row(&args.mask, at, &begin, &head_stop, &band, &band_stop);
+        bounds[row] = (int4)((int)at, (int)head_stop, (int)min(band, args.mask.seq_k), (int)min(band_stop, args.mask.seq_k));
     }
     const mask_intervals visit =
         mask_tile(&args.mask, row_first + args.mask.q_offset, min(row_first + TILE_Q - 1, row_last) + args.mask.q_offset);
@@ -161,89 +181,136 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
             FOR_ROWS FOR_KEYS score[i][j] = 0.0f;
             for (int c = 0; c < HEAD_DIM; c += CHUNK) {
                 barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of chunk */
-                load_tile(chunk, CHUNK + 1, k, k_stride, first, end - 1, c, TILE_K, CHUNK, item);
+                load_tile(chunk, K4, k, k_stride, args.aligned, first, end - 1, c, TILE_K, CHUNK, CHUNK / 4, item);
                 barrier(CLK_LOCAL_MEM_FENCE);
-#pragma unroll 4
-                for (int d = 0; d < CHUNK; d++) {
-                    float a[ROWS], b[KEYS];
-                    FOR_ROWS a[i] = query_tile[y + i * DOWN][c + d];
-                    FOR_KEYS b[j] = chunk[(x + j * ACROSS) * (CHUNK + 1) + d];
-                    FOR_ROWS FOR_KEYS score[i][j] = mad(a[i], b[j], score[i][j]);
+#pragma unroll 1
+                for (int d = 0; d < CHUNK / 4; d++) {
+                    float4 b[KEYS];
+                    FOR_KEYS b[j] = chunk[(x + j * ACROSS) * K4 + d];
+                    FOR_ROWS
+                    {
+                        const float4 a = query_tile[(y + i * DOWN) * Q4 + c / 4 + d];
+                        FOR_KEYS
+                        {
+                            score[i][j] = mad(a.s0, b[j].s0, score[i][j]);
+                            score[i][j] = mad(a.s1, b[j].s1, score[i][j]);
+                            score[i][j] = mad(a.s2, b[j].s2, score[i][j]);
+                            score[i][j] = mad(a.s3, b[j].s3, score[i][j]);
+                        }
+                    }
                 }
             }
 
             const bool edge = first < full_begin || first + TILE_K > full_end;
+            float top[ROWS];
             FOR_ROWS
             {
                 float most = LEAST;
+#if LOGN
+                const float factor = scale[i];
+#else
+                const float factor = args.q_scale;
+#endif
+                int4 bound = (int4)(0);
+                if (edge || POSITION_BIAS) bound = bounds[y + i * DOWN];
                 FOR_KEYS
                 {
                     const int key = first + x + j * ACROSS;
-                    float t = score[i][j] * scale[i];
+                    float t = score[i][j] * factor;
 #if POSITION_BIAS
-                    t = mad(position_bias(param, place[i] - key), bias_scale, t);
+                    t = mad(position_bias(param, bound.s0 - key), bias_scale, t);
 #endif
 #if SOFTCAP
                     t = cap_scale * tanh(t);
 #endif
                     if (edge) {
-                        const bool seen = key < end && (key < head_end[i] || (key >= band_begin[i] && key < band_end[i]));
+                        const bool seen = key < end && (key < bound.s1 || (key >= bound.s2 && key < bound.s3));
                         t = seen ? t : HIDDEN;
                     }
                     score[i][j] = t;
                     most = most < t ? t : most;
                 }
+#if LANE_XOR
+                top[i] = most;
+#else
                 partial[y + i * DOWN][x] = most;
+#endif
             }
+#if LANE_XOR
+            FOR_ROWS for (int lanes = 1; lanes < ACROSS; lanes *= 2) top[i] = fmax(top[i], lane_xor(top[i], lanes));
+#else
             barrier(CLK_LOCAL_MEM_FENCE);
             FOR_ROWS
             {
-                float raised = largest[i];
-                for (int j = 0; j < ACROSS; j++) raised = fmax(raised, partial[y + i * DOWN][j]);
-                const float rescale = exp2(largest[i] - raised);
+                top[i] = partial[y + i * DOWN][0];
+                for (int j = 1; j < ACROSS; j++) top[i] = fmax(top[i], partial[y + i * DOWN][j]);
+            }
+#endif
+            FOR_ROWS
+            {
+                const float raised = fmax(largest[i], top[i]), rescale = exp2(largest[i] - raised);
                 largest[i] = raised;
                 sum[i] *= rescale;
                 FOR_KEYS
                 {
                     const float w = exp2(score[i][j] - raised);
-                    weight[y + i * DOWN][x + j * ACROSS] = w;
+                    weights[(y + i * DOWN) * (4 * W4) + x + j * ACROSS] = w;
                     sum[i] += w;
                 }
-                FOR_DIMS result[i][d] *= rescale;
+                FOR_FOURS result[i][d] *= rescale;
             }
 
             for (int block = 0; block < TILE_K; block += VALUES) {
                 barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of chunk, and of weight */
-                load_tile(chunk, HEAD_DIM, v, v_stride, first + block, end - 1, 0, VALUES, HEAD_DIM, item);
+                load_tile(chunk, V4, v, v_stride, args.aligned, first + block, end - 1, 0, VALUES, HEAD_DIM, V4, item);
                 barrier(CLK_LOCAL_MEM_FENCE);
-                for (int n = 0; n < min(VALUES, TILE_K - block); n++) {
-                    float a[ROWS];
-                    FOR_ROWS a[i] = weight[y + i * DOWN][block + n];
-                    FOR_DIMS
+#pragma unroll 1
+                for (int n = 0; n < VALUES; n += 4) {
+                    float4 a[ROWS];
+                    FOR_ROWS a[i] = weight[(y + i * DOWN) * W4 + (block + n) / 4];
+                    FOR_FOURS
                     {
-                        const float b = chunk[n * HEAD_DIM + x + d * ACROSS];
-                        FOR_ROWS result[i][d] = mad(a[i], b, result[i][d]);
+                        const float4 b0 = chunk[(n + 0) * V4 + x + d * ACROSS], b1 = chunk[(n + 1) * V4 + x + d * ACROSS];
+                        const float4 b2 = chunk[(n + 2) * V4 + x + d * ACROSS], b3 = chunk[(n + 3) * V4 + x + d * ACROSS];
+                        FOR_ROWS
+                        {
+                            result[i][d] = mad((float4)(a[i].s0), b0, result[i][d]);
+                            result[i][d] = mad((float4)(a[i].s1), b1, result[i][d]);
+                            result[i][d] = mad((float4)(a[i].s2), b2, result[i][d]);
+                            result[i][d] = mad((float4)(a[i].s3), b3, result[i][d]);
+                        }
                     }
                 }
             }
         }
     }
 
+#if LANE_XOR
+    FOR_ROWS for (int lanes = 1; lanes < ACROSS; lanes *= 2) sum[i] += lane_xor(sum[i], lanes);
+#else
     barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of partial */
     FOR_ROWS partial[y + i * DOWN][x] = sum[i];
     barrier(CLK_LOCAL_MEM_FENCE);
     FOR_ROWS
     {
+        sum[i] = 0.0f;
+        for (int j = 0; j < ACROSS; j++) sum[i] += partial[y + i * DOWN][j];
+    }
+#endif
+    FOR_ROWS
+    {
         const int m = row_first + y + i * DOWN;
-        float total = 0.0f;
-        for (int j = 0; j < ACROSS; j++) total += partial[y + i * DOWN][j];
         if (m > row_last) continue;
         /* A row that saw no key has a sum of 0, and zeros for a result. */
-        const float inverse = total == 0.0f ? 0.0f : 1.0f / total;
+        const float inverse = sum[i] == 0.0f ? 0.0f : 1.0f / sum[i];
         __global STORE *to = out + (size_t)m * args.out.seq_stride;
-        FOR_DIMS store1(result[i][d] * inverse, to, x + d * ACROSS);
+        FOR_FOURS
+        {
+            const int at = x + d * ACROSS;
+            if (DIM == HEAD_DIM || at * 4 < HEAD_DIM) store4(result[i][d] * inverse, to, 4 * at);
+        }
         if (args.has_lse && x == 0)
             lse[args.lse_offset + ((size_t)batch * args.heads + head) * args.seq_q + m] =
-                total == 0.0f ? -INFINITY : LN_2 * (largest[i] + log2(total));
+                sum[i] == 0.0f ? -INFINITY : LN_2 * (largest[i] + log2(sum[i]));
     }
 }

@@ -47,7 +47,8 @@ rosace_status rsc_options_print(const rsc_options *options, char *out, size_t ou
                         "to two values",
                         (int)RSC_MAX_DEFINES, sizeof options->define->name - 1);
 
-    int length = snprintf(out, out_bytes, "-cl-std=CL1.2%s", options->relaxed_math ? " -cl-fast-relaxed-math" : "");
+    int length = snprintf(out, out_bytes, "-cl-std=CL1.2%s%s", options->relaxed_math ? " -cl-fast-relaxed-math" : "",
+                          options->intel_registers ? " -cl-intel-256-GRF-per-thread" : "");
     for (unsigned i = 0; length >= 0 && (size_t)length < out_bytes && i < options->count; i++) {
         int more = snprintf(out + length, out_bytes - (size_t)length, " -D%s=%s", options->define[i].name,
                             options->define[i].value);

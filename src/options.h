@@ -16,6 +16,7 @@ typedef struct rsc_options {
     } define[RSC_MAX_DEFINES]; /* sorted by name */
     unsigned count;
     bool relaxed_math; /* -cl-fast-relaxed-math: a variant asks for it, with a reason (default off) */
+    bool intel_registers; /* -cl-intel-256-GRF-per-thread: half as many threads with twice the registers, Intel's own */
     bool overflow;     /* a define did not fit or was set twice to different values; found at build */
 } rsc_options;
 

@@ -23,16 +23,15 @@ typedef struct attention_case {
     shaw_tables shaw; /* which are given */
 } attention_case;
 
-/* The rows of both paths, one after the other; NULL behind the last. attention_gemm_clblast is not among them. */
+/* The rows one after the other; NULL behind the last. Not among them is what has tests of its own: attention_gemm_clblast
+ * below, attention_gpu_* in test_attention_gpu.c. */
 static const rsc_attention_variant *row_at(int i)
 {
-    static const rsc_attention_variant *const tables[] = {rsc_attention_gpu_variants, rsc_attention_fused_variants,
-                                                          rsc_attention_gemm_variants};
-    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
-        for (const rsc_attention_variant *row = tables[t]; row->name; row++) {
-            if (!strcmp(row->name, "attention_gemm_clblast")) continue; /* has a test of its own */
-            if (i-- == 0) return row;
-        }
+    const rsc_attention_variant *row;
+    for (size_t at = 0; (row = rsc_attention_variant_at(at)) != NULL; at++) {
+        if (!strcmp(row->name, "attention_gemm_clblast") || !strncmp(row->name, "attention_gpu_", 14)) continue;
+        if (i-- == 0) return row;
+    }
     return NULL;
 }
 

@@ -21,6 +21,8 @@ typedef struct rsc_attention_kernel_args {
     RSC_U32 per_item;    /* tiles of a work-item (attention_cpu.cl) */
     RSC_U32 near_heads;  /* key/value heads that are innermost in the order of work (attention_cpu.cl) */
     RSC_U32 has_lse, use_ids;
+    RSC_U32 aligned;     /* every row of q, k, v and out starts at a multiple of 8 elements of its buffer */
+    RSC_U32 unused;
     /* The kernels work with t = scale * <q, k> + bias in units of log 2, so that exp2 gives the weights:
      * t2 = q_scale * <q, k> + bias_scale * bias, and with a softcap t2 = cap_scale * tanh(the same). */
     float q_scale, bias_scale, cap_scale;

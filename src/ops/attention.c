@@ -11,9 +11,18 @@
 #include <string.h>
 
 /* In order of preference. */
-static const rsc_attention_variant *const tables[] = {rsc_attention_decode_variants, rsc_attention_gpu_variants,
-                                                      rsc_attention_fused_variants, rsc_attention_gemm_variants};
+static const rsc_attention_variant *const tables[] = {rsc_attention_decode_variants, rsc_attention_matrix_variants,
+                                                      rsc_attention_gpu_variants, rsc_attention_fused_variants,
+                                                      rsc_attention_gemm_variants};
 enum { N_TABLES = sizeof tables / sizeof tables[0] };
+
+const rsc_attention_variant *rsc_attention_variant_at(size_t i)
+{
+    for (int t = 0; t < N_TABLES; t++)
+        for (const rsc_attention_variant *row = tables[t]; row->name; row++)
+            if (i-- == 0) return row;
+    return NULL;
+}
 
 static const char *path_name(rosace_attention_path path)
 {
@@ -198,10 +207,10 @@ void rosace_attention_plan_destroy(rosace_attention_plan **plan)
     rsc_free(p->context, p);
 }
 
-/* desc is a checked one */
-static rosace_status make_plan(rosace_context *context, const rosace_attention_desc *desc, rosace_attention_plan **out)
+rosace_status rsc_attention_plan_make(rosace_context *context, const rosace_attention_desc *desc,
+                                      rsc_attention_choice *choice, rosace_attention_plan **out)
 {
-    rosace_status status = ROSACE_OK;
+    *out = NULL;
     rosace_attention_plan *plan = rsc_calloc(context, 1, sizeof *plan);
     if (!plan) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
     plan->context = context;
@@ -210,14 +219,12 @@ static rosace_status make_plan(rosace_context *context, const rosace_attention_d
         plan->rope = *desc->rope;
         plan->desc.rope = &plan->rope;
     }
-    rsc_attention_choice choice;
-    status = choose(context, &plan->desc, &choice);
-    if (status) goto fail;
-    plan->variant = choice.variant;
-    plan->tile = choice.tile;
+    plan->variant = choice->variant;
+    plan->tile = choice->tile;
     snprintf(plan->variant_name, sizeof plan->variant_name, "%s", plan->variant->name);
-    status = plan->variant->create(plan);
+    rosace_status status = plan->variant->create(plan);
     plan->rope.scaling.short_factor = plan->rope.scaling.long_factor = NULL; /* the caller's, and used */
+    choice->tile = plan->tile;
     if (status) goto fail;
     if (desc->max_batch) {
         status = rosace_attention_workspace_bytes(plan, desc->max_batch, desc->max_seq_q, desc->max_seq_k,
@@ -227,13 +234,61 @@ static rosace_status make_plan(rosace_context *context, const rosace_attention_d
                                        &plan->workspace);
         if (status) goto fail;
     }
-    rsc_log(context, ROSACE_LOG_INFO, "attention: %s (path %s%s), %zu bytes of workspace", plan->variant_name,
-            path_name(plan->variant->path), choice.tuned ? ", tuned" : "", plan->workspace_bytes);
     *out = plan;
     return ROSACE_OK;
 fail:
     rosace_attention_plan_destroy(&plan);
     return status;
+}
+
+/* What to take after `choice`: the next tile of its variant, unless `built` says that none of them will do, or a variant
+ * behind it. */
+static bool next_choice(rosace_context *context, const rosace_attention_desc *desc, bool built, rsc_attention_choice *choice)
+{
+    const rosace_device_info *device = rosace_context_device_info(context);
+    const rsc_attention_choice before = *choice;
+    wish want;
+    if (read_wish(desc, &want)) return false;
+    bool past = false;
+    const rsc_attention_variant *row;
+    for (size_t r = 0; (row = rsc_attention_variant_at(r)) != NULL; r++) {
+        char reason[256];
+        if (want.path != ROSACE_PATH_AUTO && want.path != row->path) continue;
+        if (row->path == ROSACE_PATH_DECODE && !may_decode(desc, want.path)) continue;
+        if (want.variant ? strcmp(want.variant, row->name) != 0 : !suits(device, row)) continue;
+        if (!row->accepts(device, desc, reason, sizeof reason)) continue;
+        *choice = (rsc_attention_choice){.variant = row};
+        if (past && !row->tile) return true;
+        for (size_t i = 0; row->tile && (choice->tile = row->tile(device, desc, i)) != NULL; i++) {
+            if (past) return true;
+            past = built && row == before.variant && before.tile && !strcmp(choice->tile, before.tile);
+        }
+        past |= row == before.variant;
+    }
+    return false;
+}
+
+/* desc is a checked one. GPUs differ more than their reports say: what a compiler refuses, or fails its trial, leaves the place
+ * to the next choice. */
+static rosace_status make_plan(rosace_context *context, const rosace_attention_desc *desc, rosace_attention_plan **out)
+{
+    rsc_attention_choice choice;
+    rosace_status status = choose(context, desc, &choice);
+    if (status) return status;
+    do {
+        status = rsc_attention_plan_make(context, desc, &choice, out);
+        if (!status && (*out)->trial != RSC_TRIAL_NONE && (status = rsc_attention_trial(*out, desc)) != ROSACE_OK)
+            rosace_attention_plan_destroy(out);
+        if (!status) break;
+        if (status != ROSACE_BUILD_FAILED && status != ROSACE_UNSUPPORTED) return status;
+        if (rosace_context_device_info(context)->device_class == ROSACE_DEVICE_CPU) return status;
+        rsc_log(context, ROSACE_LOG_WARNING, "attention: %s%s%s does not work here, the next is taken: %s",
+                choice.variant->name, choice.tile ? "/" : "", choice.tile ? choice.tile : "", rosace_last_error());
+    } while (next_choice(context, desc, status != ROSACE_BUILD_FAILED, &choice));
+    if (status) return status;
+    rsc_log(context, ROSACE_LOG_INFO, "attention: %s (path %s%s), %zu bytes of workspace", (*out)->variant_name,
+            path_name((*out)->variant->path), choice.tuned ? ", tuned" : "", (*out)->workspace_bytes);
+    return ROSACE_OK;
 }
 
 rosace_status rosace_attention_plan_create(rosace_context *context, const rosace_attention_desc *desc,
@@ -318,6 +373,12 @@ static rosace_status enqueue(rosace_attention_plan *plan, cl_command_queue queue
     /* OpenCL keeps the memory until the commands that use it are complete. */
     if (temporary) clReleaseMemObject(temporary);
     return status;
+}
+
+rosace_status rsc_attention_run(rosace_attention_plan *plan, cl_command_queue queue, const rosace_attention_args *args,
+                                cl_event *event)
+{
+    return enqueue(plan, queue, args, true, 0, NULL, event);
 }
 
 rosace_status rosace_attention_enqueue(rosace_attention_plan *plan, cl_command_queue queue,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The contract between the attention operation (attention.c: validates, picks a row, owns the plan) and its variants
- * (attention_decode.c, attention_gpu.c, attention_fused.c, attention_gemm.c: each ends in rows). A new variant is one row; attention.c lists the rows in order
+ * (attention_decode.c, attention_matrix.c, attention_gpu.c, attention_fused.c, attention_gemm.c: each ends in rows). A new
+ * variant is one row; attention.c lists the rows in order
  * of preference and takes the first that accepts, so the last row must accept everything that is valid. */
 #ifndef ROSACE_SRC_OPS_ATTENTION_H
 #define ROSACE_SRC_OPS_ATTENTION_H
@@ -23,6 +24,10 @@ typedef struct rsc_attention_call {
 
 typedef struct rsc_attention_variant rsc_attention_variant;
 
+/* What a plan must pass before it is used (attention_trial.c): nothing; a launch that succeeds, since the driver doubts that
+ * the work-group fits; or the results of the portable row, since the row leans on what no OpenCL standard promises. */
+typedef enum rsc_trial { RSC_TRIAL_NONE = 0, RSC_TRIAL_RUN, RSC_TRIAL_COMPARE } rsc_trial;
+
 struct rosace_attention_plan {
     rosace_context *context;
     rosace_attention_desc desc; /* checked; n_kv_heads and scale resolved; rope is NULL or points to `rope` */
@@ -30,6 +35,7 @@ struct rosace_attention_plan {
     const rsc_attention_variant *variant;
     const char *tile;           /* name of the variant's tile row to run, NULL: the one its own heuristic takes */
     char variant_name[96];
+    rsc_trial trial;            /* what the variant's `create` wants done before the plan is handed out */
     void *state;                /* the variant's own */
     cl_mem workspace;           /* the plan's own, or NULL */
     size_t workspace_bytes;
@@ -40,7 +46,7 @@ struct rsc_attention_variant {
     rosace_attention_path path;
     /* True, or false with one reason for people ("head_dim 80: a multiple of 16 is needed"). */
     bool (*accepts)(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes);
-    /* Builds kernels, fills state and variant_name. On failure `destroy` is called on what is there. */
+    /* Builds kernels, fills state, variant_name, tile and trial. On failure `destroy` is called on what is there. */
     rosace_status (*create)(rosace_attention_plan *plan);
     void (*destroy)(rosace_attention_plan *plan); /* copes with state NULL and half-built */
     rosace_status (*workspace_bytes)(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes);
@@ -84,6 +90,19 @@ rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_a
 rosace_status rsc_attention_check_args(const rosace_attention_plan *plan, rosace_attention_args *args,
                                        rsc_attention_call *call, size_t *workspace_bytes);
 
+/* A plan for a choice (of a checked descriptor), whatever the environment and measurements say, without a trial. The choice
+ * gets the tile that was taken, on failure, too. */
+rosace_status rsc_attention_plan_make(rosace_context *context, const rosace_attention_desc *desc,
+                                      rsc_attention_choice *choice, rosace_attention_plan **out);
+
+/* rosace_attention_enqueue with a workspace of the call's own where one is needed. */
+rosace_status rsc_attention_run(rosace_attention_plan *plan, cl_command_queue queue, const rosace_attention_args *args,
+                                cl_event *event);
+
+/* Puts a new plan on trial with a small problem of its own descriptor, which was `desc`, checked. ROSACE_UNSUPPORTED: it failed, and the message says
+ * how; the next choice is to be taken. */
+rosace_status rsc_attention_trial(rosace_attention_plan *plan, const rosace_attention_desc *desc);
+
 /* Where a step keeps things in the workspace starts at a multiple of this many bytes. */
 enum { RSC_WORKSPACE_ALIGN = 256 };
 
@@ -99,9 +118,13 @@ enum { RSC_DECODE_QUERIES = 8 };
 
 /* Each ends with a NULL name. */
 extern const rsc_attention_variant rsc_attention_decode_variants[];
+extern const rsc_attention_variant rsc_attention_matrix_variants[];
 extern const rsc_attention_variant rsc_attention_gpu_variants[];
 extern const rsc_attention_variant rsc_attention_fused_variants[];
 extern const rsc_attention_variant rsc_attention_gemm_variants[];
+
+/* Row i of all tables, in order of preference; NULL behind the last. */
+const rsc_attention_variant *rsc_attention_variant_at(size_t i);
 
 /* Positions of `n` tokens from plain offsets or an id buffer do not depend on the variant: rope.c's chain form, used to
  * rotate q or k into workspace (packed [batch, seq, heads, head_dim], fp32 or the tensor's dtype). */

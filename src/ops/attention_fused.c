@@ -191,6 +191,13 @@ static rsc_attention_view view_of(const rosace_tensor *t)
     return (rsc_attention_view){t->offset, (uint64_t)t->stride[0], (uint64_t)t->stride[1], (uint64_t)t->stride[2]};
 }
 
+/* Whether every row starts at a multiple of 8 elements; buffers themselves start at one of 128 bytes (OpenCL 1.2, table 4.3,
+ * CL_DEVICE_MEM_BASE_ADDR_ALIGN), but for a caller's memory that a CPU's driver uses as it is: rows for CPUs do not ask. */
+static bool is_aligned(const rosace_tensor *t)
+{
+    return t->offset % 8 == 0 && t->stride[0] % 8 == 0 && t->stride[1] % 8 == 0 && t->stride[2] % 8 == 0;
+}
+
 static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const rsc_attention_call *call,
                                       const rosace_tensor *q, const rosace_tensor *k, size_t bias_offset)
 {
@@ -224,6 +231,7 @@ static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const r
         .per_item = (uint32_t)per_item,
         .near_heads = k->stride[2] < k->stride[1] ? (uint32_t)desc->n_kv_heads : 1,
         .has_lse = args->lse != NULL,
+        .aligned = is_aligned(q) && is_aligned(k) && is_aligned(&args->v) && is_aligned(&args->out),
         .use_ids = desc->logn_train_len > 0 && positions->ids != NULL,
         .q_scale = desc->scale * unit,
         .bias_scale = unit,
