@@ -29,6 +29,7 @@
  */
 #include "lib/dtype.clh"
 #include "lib/exp.clh"
+#include "lib/host.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/vector.clh"
@@ -67,6 +68,7 @@
 #endif
 
 #define QUERIES (VEC * VECS)
+#define ROW ((HEAD_DIM + VEC - 1) / VEC) /* vectors of a copied row */
 #define FOR_VECS _Pragma("unroll") for (int u = 0; u < VECS; u++)
 
 /* Below every score, and below that what hidden keys get: their weight is exactly 0 even before a key was seen. */
@@ -78,6 +80,12 @@ typedef struct vector_bounds {
     INTV head_end, band_begin, band_end;
     int place; /* i of the first */
 } vector_bounds;
+
+/* -1 where a row sees the key, else 0 */
+static INTV sees(const vector_bounds *bounds, int key)
+{
+    return (key < bounds->head_end) | ((key >= bounds->band_begin) & (key < bounds->band_end));
+}
 
 static void load_bounds(const rsc_mask_args *mask, uint row, uint last, vector_bounds *bounds)
 {
@@ -94,6 +102,39 @@ static void load_bounds(const rsc_mask_args *mask, uint row, uint last, vector_b
     bounds->band_begin = vloadv(0, band_begin);
     bounds->band_end = vloadv(0, band_end);
     bounds->place = (int)((long)min(row, last) + mask->q_offset);
+}
+
+enum {
+    LINE = 64 / sizeof(STORE), /* elements of a cache line, as most CPUs have it */
+    SCORE_TURNS = TILE_K / KEYS, /* of score_keys for TILE_K keys */
+    VALUE_TURNS = HEAD_DIM / DIMS, /* of add_values */
+    QUERY_TURNS = VECS * ROW       /* of begin_tile */
+};
+
+/* Rows that will be wanted soon, asked for line by line while other work is done: a few at each of `turns` turns. */
+typedef struct line_hints {
+    __global const STORE *row;
+    size_t stride;
+    int rows, d, lines;
+} line_hints;
+
+static line_hints hints_for(__global const STORE *row, size_t stride, int rows, int turns)
+{
+    const int lines = (rows * (HEAD_DIM / 8) + turns * (LINE / 8) - 1) / (turns * (LINE / 8));
+    return (line_hints){row, stride, rows, 0, lines};
+}
+
+static void hint_lines(line_hints *h)
+{
+    for (int i = 0; i < h->lines && h->rows > 0; i++) {
+        prefetch_near(h->row + h->d);
+        h->d += LINE;
+        if (h->d >= HEAD_DIM) {
+            h->d = 0;
+            h->row += h->stride;
+            h->rows--;
+        }
+    }
 }
 
 /* VEC elements from d on, 0 where HEAD_DIM ends (VEC 16 only: HEAD_DIM is a multiple of 8). */
@@ -153,7 +194,7 @@ static key_range part_of(const mask_intervals *visit, int part)
 }
 
 static void begin_tile(query_tile *t, __global const STORE *q, __global const int *ids, const rsc_attention_kernel_args *args,
-                       uint batch)
+                       uint batch, line_hints *hint_q, line_hints *hint_k, line_hints *hint_v)
 {
     const uint last = args->seq_q - 1;
     for (int u = 0; u < VECS; u++) {
@@ -164,6 +205,9 @@ static void begin_tile(query_tile *t, __global const STORE *q, __global const in
 #endif
         for (int d = 0; d < HEAD_DIM; d += VEC) {
             FLOATV rows[VEC];
+            hint_lines(hint_q);
+            hint_lines(hint_k);
+            hint_lines(hint_v);
 #pragma unroll
             for (uint j = 0; j < VEC; j++) rows[j] = load_row(q + min(row + j, last) * args->q.seq_stride, d);
             transpose(rows);
@@ -176,25 +220,31 @@ static void begin_tile(query_tile *t, __global const STORE *q, __global const in
         t->sum[u] = 0.0f;
         load_bounds(&args->mask, row, last, &t->bounds[u]);
     }
-    const uint end = min(t->row + QUERIES - 1, last);
-    t->visit = mask_tile(&args->mask, (long)t->row + args->mask.q_offset, (long)end + args->mask.q_offset);
 }
 
-/* Rows as floats, side by side; KEYS - 1 rows of 0 follow, which a last block may touch. */
-static void copy_rows(float *to, __global const STORE *from, size_t stride, int rows)
+/* Rows as floats, ROW vectors each; KEYS - 1 rows of 0 follow, which a last block may touch. Returns whether all is finite. */
+static int copy_rows(FLOATV *to, __global const STORE *from, size_t stride, int rows)
 {
-    for (int n = 0; n < rows; n++)
-        for (int d = 0; d < HEAD_DIM; d += 8) vstore8(load8(from + (size_t)n * stride, d), 0, to + n * HEAD_DIM + d);
-    for (int d = 0; d < (KEYS - 1) * HEAD_DIM; d += 8) vstore8((float8)(0.0f), 0, to + rows * HEAD_DIM + d);
+    INTV largest = 0; /* of the bits below the sign: those of infinities and NaN are the greatest */
+    for (int n = 0; n < rows; n++, to += ROW, from += stride)
+#pragma unroll
+        for (int i = 0; i < ROW; i++) {
+            to[i] = load_row(from, i * VEC);
+            largest = max(largest, as_intv(to[i]) & INT_MAX);
+        }
+    for (int i = 0; i < (KEYS - 1) * ROW; i++) to[i] = 0.0f;
+    return all(largest < as_int(INFINITY));
 }
 
 /* Scores of a tile with keys first .. first+count-1, which are rows of `keys`. Returns the largest so far in raised. */
 static void score_keys(const query_tile *t, const float *keys, int first, int count, key_range range,
-                       const rsc_attention_kernel_args *args, FLOATV score[][VECS], FLOATV raised[VECS])
+                       const rsc_attention_kernel_args *args, FLOATV score[][VECS], FLOATV raised[VECS],
+                       line_hints *hints)
 {
     FOR_VECS raised[u] = t->largest[u];
     for (int n = 0; n < count; n += KEYS) {
-        const float *block = keys + n * HEAD_DIM;
+        const float *block = keys + n * (ROW * VEC);
+        hint_lines(hints);
         FLOATV a[KEYS][VECS];
 #pragma unroll
         for (int i = 0; i < KEYS; i++) FOR_VECS a[i][u] = 0.0f;
@@ -203,7 +253,7 @@ static void score_keys(const query_tile *t, const float *keys, int first, int co
             FOR_VECS x[u] = t->query[d][u];
 #pragma unroll
             for (int i = 0; i < KEYS; i++) {
-                const FLOATV y = block[i * HEAD_DIM + d];
+                const FLOATV y = block[i * (ROW * VEC) + d];
                 FOR_VECS a[i][u] = FMA(y, x[u], a[i][u]);
             }
         }
@@ -227,8 +277,7 @@ static void score_keys(const query_tile *t, const float *keys, int first, int co
                 const int at = n + i < count ? key + i : INT_MAX; /* INT_MAX: no row sees it */
                 FOR_VECS
                 {
-                    const INTV seen = (at < t->bounds[u].head_end) |
-                                      ((at >= t->bounds[u].band_begin) & (at < t->bounds[u].band_end));
+                    const INTV seen = sees(&t->bounds[u], at);
                     a[i][u] = seen ? a[i][u] : (FLOATV)(HIDDEN);
                 }
             }
@@ -263,14 +312,16 @@ static void weigh_keys(query_tile *t, int count, const FLOATV raised[VECS], FLOA
     FOR_VECS t->sum[u] = sum[u];
 }
 
-static void add_values(query_tile *t, const float *values, int count, const FLOATV weight[][VECS], const FLOATV rescale[VECS])
+static void add_values(query_tile *t, const float *values, int count, const FLOATV weight[][VECS],
+                       const FLOATV rescale[VECS], line_hints *hints)
 {
     for (int d = 0; d < HEAD_DIM; d += DIMS) {
+        hint_lines(hints);
         const float *column = values + d;
         FLOATV a[DIMS][VECS];
 #pragma unroll
         for (int i = 0; i < DIMS; i++) FOR_VECS a[i][u] = t->result[d + i][u] * rescale[u];
-        for (int n = 0; n < count; n++, column += HEAD_DIM) {
+        for (int n = 0; n < count; n++, column += ROW * VEC) {
             FLOATV x[VECS];
             FOR_VECS x[u] = weight[n][u];
 #pragma unroll
@@ -284,6 +335,21 @@ static void add_values(query_tile *t, const float *values, int count, const FLOA
     }
 }
 
+/* The same where some value is not finite, one that a row must not see then, though its weight is 0. */
+static void add_seen_values(query_tile *t, const float *values, int first, int count, const FLOATV weight[][VECS],
+                            const FLOATV rescale[VECS])
+{
+    for (int d = 0; d < HEAD_DIM; d++) {
+        FLOATV a[VECS];
+        FOR_VECS a[u] = t->result[d][u] * rescale[u];
+        for (int n = 0; n < count; n++) {
+            const FLOATV y = values[n * (ROW * VEC) + d];
+            FOR_VECS a[u] = sees(&t->bounds[u], first + n) ? FMA(y, weight[n][u], a[u]) : a[u];
+        }
+        FOR_VECS t->result[d][u] = a[u];
+    }
+}
+
 static void end_tile(const query_tile *t, __global STORE *out, __global float *lse, const rsc_attention_kernel_args *args)
 {
     const uint last = args->seq_q - 1;
@@ -292,15 +358,20 @@ static void end_tile(const query_tile *t, __global STORE *out, __global float *l
         /* A row that saw no key has a sum of 0, and zeros for a result. */
         const INTV none = t->sum[u] == (FLOATV)(0.0f);
         const FLOATV inverse = none ? (FLOATV)(0.0f) : 1.0f / t->sum[u];
+        /* Whole rows go out one after the other: with a power of two between rows, a column of them meets in one set of the
+         * cache. */
+        FLOATV lines[VEC][ROW];
         for (int d = 0; d < HEAD_DIM; d += VEC) {
             FLOATV rows[VEC];
 #pragma unroll
             for (int j = 0; j < VEC; j++) rows[j] = d + j < HEAD_DIM ? t->result[d + j][u] * inverse : (FLOATV)(0.0f);
             transpose(rows);
 #pragma unroll
-            for (uint j = 0; j < VEC; j++)
-                if (row + j <= last) store_row(rows[j], out + (row + j) * args->out.seq_stride, d);
+            for (int j = 0; j < VEC; j++) lines[j][d / VEC] = rows[j];
         }
+        for (uint j = 0; j < VEC && row + j <= last; j++)
+#pragma unroll
+            for (int i = 0; i < ROW; i++) store_row(lines[j][i], out + (row + j) * args->out.seq_stride, i * VEC);
         if (args->has_lse) {
             float total[VEC];
             const FLOATV log_sum = none ? (FLOATV)(-INFINITY) : LN_2 * (t->largest[u] + log2(t->sum[u]));
@@ -328,38 +399,71 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
     lse += args.lse_offset + (size_t)batch * args.heads * args.seq_q;
 
     query_tile tile[TILES];
-    float keys[(TILE_K + KEYS - 1) * HEAD_DIM], values[(TILE_K + KEYS - 1) * HEAD_DIM];
+    FLOATV keys[(TILE_K + KEYS - 1) * ROW], values[(TILE_K + KEYS - 1) * ROW];
     FLOATV score[TILE_K][VECS];
 
     for (int i = 0; i < tiles; i++) {
         tile[i].row = (first_tile + i) / args.group * QUERIES;
         tile[i].head = kv_head * args.group + (first_tile + i) % args.group;
+        const long end = min(tile[i].row + QUERIES, args.seq_q) - 1;
+        tile[i].visit = mask_tile(&args.mask, (long)tile[i].row + args.mask.q_offset, end + args.mask.q_offset);
 #if POSITION_BIAS
         tile[i].param = position_param(bias_params + args.bias_offset, tile[i].head);
 #endif
-        begin_tile(&tile[i], q + tile[i].head * args.q.head_stride, ids, &args, batch);
     }
-
+    key_range all[2]; /* of all tiles together */
     for (int part = 0; part < 2; part++) {
-        int begin = INT_MAX, end = 0; /* of all tiles together */
+        all[part].begin = INT_MAX;
+        all[part].end = 0;
         for (int i = 0; i < tiles; i++) {
             const key_range range = part_of(&tile[i].visit, part);
             if (range.begin >= range.end) continue;
-            begin = min(begin, range.begin);
-            end = max(end, range.end);
+            all[part].begin = min(all[part].begin, range.begin);
+            all[part].end = max(all[part].end, range.end);
         }
+    }
+    const int first_part = all[0].begin >= all[0].end;
+    const int begin_rows = min(TILE_K, all[first_part].end - all[first_part].begin);
+    line_hints hint_k = hints_for(k + (size_t)all[first_part].begin * args.k.seq_stride, args.k.seq_stride, begin_rows,
+                                  tiles * QUERY_TURNS);
+    line_hints hint_v = hints_for(v + (size_t)all[first_part].begin * args.v.seq_stride, args.v.seq_stride, begin_rows,
+                                  tiles * QUERY_TURNS);
+    for (int i = 0; i < tiles; i++) {
+        const query_tile *after = &tile[min(i + 1, tiles - 1)];
+        line_hints hint_q = hints_for(q + after->head * args.q.head_stride + after->row * args.q.seq_stride,
+                                      args.q.seq_stride, (int)min((uint)QUERIES, args.seq_q - after->row), QUERY_TURNS);
+        begin_tile(&tile[i], q + tile[i].head * args.q.head_stride, ids, &args, batch, &hint_q, &hint_k, &hint_v);
+    }
+
+    for (int part = 0; part < 2; part++) {
+        const int begin = all[part].begin, end = all[part].end;
         for (int first = begin; first < end; first += TILE_K) {
             const int count = min(TILE_K, end - first);
             copy_rows(keys, k + (size_t)first * args.k.seq_stride, args.k.seq_stride, count);
-            copy_rows(values, v + (size_t)first * args.v.seq_stride, args.v.seq_stride, count);
+            const int finite = copy_rows(values, v + (size_t)first * args.v.seq_stride, args.v.seq_stride, count);
             for (int i = 0; i < tiles; i++) {
                 const key_range range = part_of(&tile[i].visit, part);
                 const int from = max(range.begin, first), own = min(range.end, first + count) - from;
                 if (own <= 0) continue;
                 FLOATV raised[VECS], rescale[VECS];
-                score_keys(&tile[i], keys + (from - first) * HEAD_DIM, from, own, range, &args, score, raised);
+                /* Each tile asks for its share of the rows that come next, or, at its own end, for where its results go. */
+                const int share = (TILE_K + tiles - 1) / tiles, next = first + TILE_K + i * share;
+                const int rows = min(share, end - next);
+                line_hints hint_k = hints_for(k + (size_t)next * args.k.seq_stride, args.k.seq_stride, rows, SCORE_TURNS);
+                line_hints hint_v = hints_for(v + (size_t)next * args.v.seq_stride, args.v.seq_stride, rows, VALUE_TURNS);
+                if (part && from + own == range.end) {
+                    const int here = (int)min((uint)QUERIES, args.seq_q - tile[i].row), few = here / 2;
+                    __global const STORE *to =
+                        out + tile[i].head * args.out.head_stride + tile[i].row * args.out.seq_stride;
+                    hint_k = hints_for(to, args.out.seq_stride, few, SCORE_TURNS);
+                    hint_v = hints_for(to + few * args.out.seq_stride, args.out.seq_stride, here - few, VALUE_TURNS);
+                }
+                const float *near_keys = (const float *)(keys + (from - first) * ROW);
+                const float *near_values = (const float *)(values + (from - first) * ROW);
+                score_keys(&tile[i], near_keys, from, own, range, &args, score, raised, &hint_k);
                 weigh_keys(&tile[i], own, raised, score, rescale);
-                add_values(&tile[i], values + (from - first) * HEAD_DIM, own, score, rescale);
+                if (finite) add_values(&tile[i], near_values, own, score, rescale, &hint_v);
+                else add_seen_values(&tile[i], near_values, from, own, score, rescale);
             }
         }
     }

@@ -627,5 +627,77 @@ START_TEST(rerope)
 }
 END_TEST
 
+/* Tile sizes follow the device: the rows for devices that are not here run on this one when it says that it is such. The rows
+ * that this device may choose from are all run by the test of tuned choices. */
+START_TEST(tiles_of_other_devices)
+{
+    static const struct {
+        const char *variant;
+        size_t max_work_group_size, local_memory_bytes, head_dim;
+    } devices[] = {
+        {"attention_gpu", 64, 16384, 24},
+        {"attention_gpu", 64, 16384, 80},
+        {"attention_gpu", 64, 16384, 136},
+    };
+    rosace_device_info *info = (rosace_device_info *)rosace_context_device_info(harness_context());
+    const rosace_device_info own = *info;
+    for (size_t i = 0; i < sizeof devices / sizeof devices[0]; i += harness_small() ? 2 : 1) {
+        if (devices[i].max_work_group_size > own.max_work_group_size || devices[i].local_memory_bytes > own.local_memory_bytes)
+            continue; /* for which this one cannot stand */
+        attention_case c = plain(4, 2, devices[i].head_dim, shorter(70), shorter(90));
+        c.batch = harness_small() ? 1 : 2;
+        c.desc.mask.causal = true;
+        c.desc.mask.window_left = 25;
+        c.desc.mask.sinks = 2;
+        c.desc.scale = 0.1f + 0.01f * (float)i; /* a plan of its own */
+        c.desc.dtype = i % 2 ? ROSACE_F32 : ROSACE_F16;
+        info->max_work_group_size = devices[i].max_work_group_size;
+        info->local_memory_bytes = devices[i].local_memory_bytes;
+        run(devices[i].variant, &c, true, NULL);
+        *info = own;
+    }
+}
+END_TEST
+
+/* attention_cpu: what a query does not see may hold anything, what it sees shows. */
+START_TEST(hidden_rows_may_hold_anything)
+{
+    enum { SEQ = 70, DIM = 32, WINDOW = 9, KEY = 40 };
+    static const double poisons[] = {NAN, INFINITY};
+    setenv("ROSACE_ATTENTION_VARIANT", "attention_cpu", 1);
+    for (int i = 0; i < 4; i++) {
+        harness_case("%s in %s", i % 2 ? "inf" : "nan", i < 2 ? "v" : "k");
+        rosace_attention_desc desc = ROSACE_ATTENTION_DESC_DEFAULT;
+        desc.n_heads = 1;
+        desc.head_dim = DIM;
+        desc.mask.causal = true;
+        desc.mask.window_left = WINDOW;
+        double *q = harness_random(SEQ * DIM, ROSACE_F32), *k = harness_random(SEQ * DIM, ROSACE_F32);
+        double *v = harness_random(SEQ * DIM, ROSACE_F32);
+        double *results[2];
+        for (int poisoned = 0; poisoned < 2; poisoned++) {
+            if (poisoned)
+                for (int d = 0; d < DIM; d++) (i < 2 ? v : k)[KEY * DIM + d] = poisons[i % 2];
+            rosace_attention_args args = ROSACE_ATTENTION_ARGS_DEFAULT;
+            args.q = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, SEQ, 1, DIM, q);
+            args.k = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, SEQ, 1, DIM, k);
+            args.v = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, SEQ, 1, DIM, v);
+            args.out = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, SEQ, 1, DIM, NULL);
+            harness_ok(rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, NULL));
+            results[poisoned] = harness_download(&args.out);
+        }
+        for (int m = 0; m < SEQ; m++)
+            for (int d = 0; d < DIM; d++) {
+                const double clean = results[0][m * DIM + d], got = results[1][m * DIM + d];
+                const bool sees = m >= KEY && m <= KEY + WINDOW;
+                if (sees ? isfinite(got) : !(fabs(got - clean) <= 1e-6))
+                    harness_fail_at(__FILE__, __LINE__, "row %d, element %d: %g, without it %g", m, d, got, clean);
+            }
+    }
+    unsetenv("ROSACE_ATTENTION_VARIANT");
+}
+END_TEST
+
 HARNESS_DEVICE_SUITE("attention", lengths_around_tiles, head_dims, layouts, masks, features, biases, rotation_on_load,
-                     clipped_relative, products_on_clblast, workspace_never_falls, rerope, random_cases, same_bits_twice, positions_shift_together)
+                     clipped_relative, products_on_clblast, workspace_never_falls, rerope, random_cases, same_bits_twice,
+                     tiles_of_other_devices, hidden_rows_may_hold_anything, positions_shift_together)

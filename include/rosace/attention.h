@@ -7,6 +7,10 @@
  *
  * softcap(x) = c * tanh(x / c), or x when c = 0. R is the optional rotation (rope.h) at absolute positions. Work is
  * O(seq_q * visible keys) on every path, extra memory O(seq_q + seq_k); score matrices are never stored whole.
+ *
+ * All of k and v must be finite, what is hidden, too: its weight is 0, and 0 * inf is NaN. Only with the variants
+ * attention_cpu_* may rows of k and v that a query does not see hold anything. Arithmetic is fp32 whatever the dtype; with
+ * fp16 and `rope`, rotated q and k are rounded to fp16, which shows in lse (5e-4) more than in out.
  */
 #ifndef ROSACE_ATTENTION_H
 #define ROSACE_ATTENTION_H
@@ -91,7 +95,7 @@ ROSACE_API rosace_status rosace_attention_plan_create(rosace_context *context, c
                                                       rosace_attention_plan **out);
 ROSACE_API void rosace_attention_plan_destroy(rosace_attention_plan **plan);
 
-/* The name of the variant a plan runs, as bench rows and logs have it, e.g. "attention_cpu_f32_d64_v16x2t4k64"; borrowed. */
+/* The name of the variant a plan runs, as bench rows and logs have it, e.g. "attention_cpu_f32_d64_v16x2t8k64"; borrowed. */
 ROSACE_API const char *rosace_attention_plan_variant(const rosace_attention_plan *plan);
 
 /* The path a plan runs: ROSACE_PATH_GEMM, _FUSED or _DECODE. */
