@@ -29,8 +29,8 @@ static bool any(const rosace_device_info *device)
 
 /* Two vectors of sums per row and two of B: 26 of the 32 registers of AVX-512 and NEON, 14 of the 16 of AVX. The copy of A
  * (chunk * block_k floats) and C (chunk * columns) fit a second cache of 1 MB between them where vectors are widest, a panel
- * of B (2 * vec * block_k) the first. On Sapphire Rapids, 2048^3: 264 x 1024 x 256 82 % of the FMA peak; half the columns,
- * or a block of 384, 80 %; 120 rows 72 %. */
+ * of B (2 * vec * block_k) the first. On Sapphire Rapids, 2048^3: 264 x 1024 x 256 80 to 82 % of the FMA peak; half the
+ * columns, or a block of 384, no better. */
 /* clang-format off */
 const rsc_matmul_row rsc_matmul_tile_rows[] = {
     /* name               kind                 vec rows chunk columns block_k suits */
@@ -54,8 +54,8 @@ enum { N_FEW = 4 };
 typedef struct few_shape {
     unsigned m, rows, columns, rows_transposed, j, j_of_8; /* j_of_8: with 16 registers, where vectors have 8 elements */
 } few_shape;
-/* On Sapphire Rapids, 4096 x 4096, one row and four reach 94 to 100 % of the read bandwidth in both layouts, eight of B
- * transposed 85 %, sixteen half of it; matmul_panel 45 % at one row and 36 % at sixteen. */
+/* On Sapphire Rapids, 4096 x 4096 with B transposed, one row and four reach 92 to 100 % of the read bandwidth (four rows of B
+ * as it is 85 to 95 %), eight 80 to 88 %, sixteen half of it; matmul_panel 45 % at one row and 36 % at sixteen. */
 static const few_shape few_shapes[N_FEW] = {
     {1, 1, 2048, 1, 8, 8}, {4, 4, 1024, 4, 6, 2}, {8, 8, 512, 8, 3, 1}, {RSC_MATMUL_FEW, 16, 512, 8, 3, 1}};
 
