@@ -52,7 +52,9 @@ static const gpu_tile *gpu_tile_at(const rosace_device_info *device, size_t head
 {
     for (size_t i = 0; i < N_TILES; i++) {
         const gpu_tile *tile = &gpu_tiles[i];
-        if (tile->narrow == device->has_intel_subgroups && head_dim <= tile->head_dim && tile->memory <= device->local_memory_bytes >> 10 && tile->across * tile->down <= device->max_work_group_size &&
+        if (tile->narrow == device->has_intel_subgroups && head_dim <= tile->head_dim &&
+            tile->memory <= device->local_memory_bytes >> 10 &&
+            tile->across * tile->down <= device->max_work_group_size &&
             gpu_tile_bytes(tile, head_dim) <= device->local_memory_bytes && index-- == 0)
             return tile;
     }
