@@ -186,6 +186,13 @@ START_TEST(weights)
         wrong = args;
         wrong.dtype = dtype == ROSACE_F16 ? ROSACE_F32 : ROSACE_F16;
         ck_assert_str_eq(rosace_matmul_variant(harness_context(), &wrong), "");
+        /* The matrix's buffer is free for anything once its copy is made, and only then. */
+        wrong = args;
+        wrong.a.rows = wrong.c.rows = wrong.batch = 1;
+        wrong.c.mem = matrix.mem;
+        wrong.c.offset = 0;
+        const rosace_status there = rosace_matmul(harness_context(), harness_queue(), &wrong, 0, NULL, NULL);
+        ck_assert_int_eq(there, w->packed ? ROSACE_OK : ROSACE_INVALID_ARGUMENT);
         rosace_matmul_weights_destroy(&w);
         ck_assert_ptr_null(w);
         rosace_matmul_weights_destroy(&w);

@@ -159,7 +159,7 @@ static rosace_status resolve(rosace_context *context, const rosace_matmul_args *
     if (args.c.cols != n) return INVALID("c.cols = %zu: op(b) has %zu columns", args.c.cols, n);
     status = rsc_check_disjoint_tensors(context, "c", &c, "a", &a);
     if (!status && !weights) status = rsc_check_disjoint_tensors(context, "c", &c, "b", &b);
-    if (!status && weights && args.c.mem == weights->matrix.mem) status = INVALID("c: is in the buffer of weights");
+    if (!status && weights && !weights->packed && args.c.mem == weights->matrix.mem) status = INVALID("c: is in the buffer of weights");
     if (status) return status;
 
     *call = (rsc_matmul_call){
@@ -251,6 +251,7 @@ rosace_status rosace_matmul_weights_create(rosace_context *context, cl_command_q
     weights->matrix.batch_stride = 0;
     if (!weights->matrix.row_stride) weights->matrix.row_stride = matrix->cols;
     status = rsc_matmul_pack(context, queue, weights);
+    if (weights->packed) weights->matrix.mem = NULL; /* the caller's to release; another buffer may get its address */
     if (!status && !weights->packed) {
         const cl_int code = clRetainMemObject(matrix->mem);
         if (code) status = rsc_fail_cl(code, "weights: clRetainMemObject");
