@@ -187,6 +187,14 @@ static bool is_software_gpu(const rosace_device_info *info) {
 
 bool rsc_device_ends_loops(const rosace_device_info *info) { return is_software_gpu(info); }
 
+rosace_status rsc_check_loops(const rosace_device_info *info, const char *what, uint64_t turns)
+{
+    if (turns < 65000 || !rsc_device_ends_loops(info)) return ROSACE_OK;
+    return rsc_fail(ROSACE_UNSUPPORTED,
+                    "%s: about %llu turns of loops in one work-item, and this driver (\"%s\") silently ends loops after 65535: "
+                    "shorter rows, another path or another device are needed", what, (unsigned long long)turns, info->name);
+}
+
 bool rsc_device_is_host(const rosace_device_info *info) {
     return info->device_class == ROSACE_DEVICE_CPU && (mentions(info->platform_name, "Portable Computing Language") ||
                                                        mentions(info->platform_name, "Intel(R) OpenCL"));

@@ -7,6 +7,7 @@
 
 #include "bias_params.h"
 #include "harness.h"
+#include "src/device.h"
 #include "src/ops/attention.h"
 #include "src/reference/reference.h"
 
@@ -699,6 +700,29 @@ START_TEST(hidden_rows_may_hold_anything)
 }
 END_TEST
 
+/* Rows of more keys than one work-item can take on a device that ends its loops: right by default, refused when forced. */
+START_TEST(long_rows)
+{
+    enum { SEQ_Q = 40, SEQ_K = 1500, DIM = 64 };
+    if (harness_small()) return;
+    attention_case c = plain(1, 1, DIM, SEQ_Q, SEQ_K);
+    c.desc.mask.causal = true;
+    run("", &c, true, NULL);
+    if (!rsc_device_ends_loops(harness_device_info())) {
+        run("attention_cpu", &c, true, NULL);
+        return;
+    }
+    rosace_attention_args args = ROSACE_ATTENTION_ARGS_DEFAULT;
+    args.q = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, SEQ_Q, 1, DIM, harness_random(SEQ_Q * DIM, ROSACE_F32));
+    args.k = args.v = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, SEQ_K, 1, DIM, harness_random(SEQ_K * DIM, ROSACE_F32));
+    args.out = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, SEQ_Q, 1, DIM, NULL);
+    setenv("ROSACE_ATTENTION_VARIANT", "attention_cpu", 1);
+    harness_expect_status(rosace_attention(harness_context(), harness_queue(), &c.desc, &args, 0, NULL, NULL),
+                          ROSACE_UNSUPPORTED, "ends loops after 65535");
+    unsetenv("ROSACE_ATTENTION_VARIANT");
+}
+END_TEST
+
 HARNESS_DEVICE_SUITE("attention", lengths_around_tiles, head_dims, layouts, masks, features, biases, rotation_on_load,
                      clipped_relative, products_on_clblast, workspace_never_falls, rerope, random_cases, same_bits_twice,
-                     tiles_of_other_devices, hidden_rows_may_hold_anything, positions_shift_together)
+                     tiles_of_other_devices, hidden_rows_may_hold_anything, long_rows, positions_shift_together)

@@ -3,6 +3,7 @@
 #include "attention.h"
 
 #include "../check.h"
+#include "../device.h"
 #include "../position/rope_scaling.h"
 #include "../tuning.h"
 
@@ -96,6 +97,12 @@ static bool suits(const rosace_device_info *device, const rsc_attention_variant 
     return !row->suits || row->suits(device);
 }
 
+/* Fused kernels take a row's keys in one work-item, too many turns for some devices; `auto` cannot know the lengths. */
+static bool lasts(const rosace_device_info *device, const rsc_attention_variant *row)
+{
+    return row->path != ROSACE_PATH_FUSED || !rsc_device_ends_loops(device);
+}
+
 static void print_choice(const rsc_attention_choice *choice, char *out, size_t out_bytes)
 {
     snprintf(out, out_bytes, "%s%s%s", choice->variant->name, choice->tile ? "/" : "", choice->tile ? choice->tile : "");
@@ -157,7 +164,7 @@ static bool choose_tuned(rosace_context *context, const rosace_attention_desc *d
         print_choice(out, name, sizeof name);
         if (!strcmp(name, wanted)) {
             out->tuned = true;
-            return path == ROSACE_PATH_AUTO || path == out->variant->path;
+            return path == ROSACE_PATH_AUTO ? lasts(device, out->variant) : path == out->variant->path;
         }
         same_variant |= !strncmp(name, wanted, strlen(out->variant->name)) && wanted[strlen(out->variant->name)] == '/';
     }
@@ -183,6 +190,7 @@ static rosace_status choose(rosace_context *context, const rosace_attention_desc
             if (row->path == ROSACE_PATH_DECODE && !may_decode(desc, want.path)) continue;
             if (want.variant && strcmp(want.variant, row->name) != 0) continue;
             if (!want.variant && !suits(rosace_context_device_info(context), row)) continue;
+            if (!want.variant && want.path == ROSACE_PATH_AUTO && !lasts(rosace_context_device_info(context), row)) continue;
             char reason[256] = "";
             if (row->accepts(rosace_context_device_info(context), desc, reason, sizeof reason)) {
                 *out = (rsc_attention_choice){.variant = row};

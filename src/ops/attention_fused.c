@@ -6,6 +6,7 @@
 #include "attention_fused.h"
 
 #include "../check.h"
+#include "../device.h"
 #include "../mask.h"
 #include "shared/attention_args.h"
 
@@ -118,6 +119,11 @@ static rosace_status create_cpu(rosace_attention_plan *plan)
     state->queries = tile->vec * tile->vecs;
     state->items = 1;
     state->per_item = tile->tiles;
+    /* Where values are not finite the sums are taken element by element, so a tile takes up to HEAD_DIM a key for those. */
+    const unsigned dim = (unsigned)desc->head_dim;
+    state->turns_of_tile = dim / tile->keys + dim + 2;
+    state->turns_of_item = 2 * ((dim + tile->vec - 1) / tile->vec + 1);
+    state->turns_to_begin = 8 * dim + 300;
     rsc_options options = {.count = 0};
     rsc_option_int(&options, "VEC", tile->vec);
     rsc_option_int(&options, "VECS", tile->vecs);
@@ -199,8 +205,32 @@ static bool is_aligned(const rosace_tensor *t)
     return t->offset % 8 == 0 && t->stride[0] % 8 == 0 && t->stride[1] % 8 == 0 && t->stride[2] % 8 == 0;
 }
 
+/* How many tiles an item may take on a device that ends loops: at most *per_item. */
+static rosace_status limit_loops(const rosace_attention_plan *plan, const rsc_attention_call *call, size_t *per_item)
+{
+    const rsc_fused_state *state = plan->state;
+    const rosace_device_info *device = rosace_context_device_info(plan->context);
+    if (!rsc_device_ends_loops(device)) return ROSACE_OK;
+    uint64_t most = 0; /* keys that a tile visits */
+    for (size_t m = 0; m < call->seq_q; m += state->queries) {
+        rosace_mask_tile tile;
+        const size_t end = m + state->queries < call->seq_q ? m + state->queries : call->seq_q;
+        rosace_mask_tile_intervals(&plan->desc.mask, call->q_offset, (int64_t)call->seq_k, (int64_t)m, (int64_t)end, &tile);
+        const uint64_t keys = (uint64_t)(tile.head.end - tile.head.begin + tile.band.end - tile.band.begin);
+        if (most < keys) most = keys;
+    }
+    const uint64_t of_tile = most * state->turns_of_tile + state->turns_to_begin;
+    for (size_t n = *per_item;; n--) {
+        /* Neighbours see at most a tile's rows more each. */
+        const uint64_t turns = n * of_tile + (most + (n - 1) * state->queries) * state->turns_of_item;
+        if (n > 1 && turns > 60000) continue;
+        *per_item = n;
+        return rsc_check_loops(device, plan->variant->name, turns);
+    }
+}
+
 static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const rsc_attention_call *call,
-                                      const rosace_tensor *q, const rosace_tensor *k, size_t bias_offset)
+                                      const rosace_tensor *q, const rosace_tensor *k, size_t bias_offset, size_t per_item)
 {
     static const float log2_e = 1.44269504f;
     const rosace_attention_desc *desc = &plan->desc;
@@ -209,10 +239,6 @@ static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const r
     const float unit = desc->softcap > 0.0f ? 1.0f / desc->softcap : log2_e;
     const rosace_positions *positions = &call->q_positions;
     const size_t tiles = (call->seq_q + state->queries - 1) / state->queries;
-    /* Fewer tiles an item where that would leave compute units idle. */
-    const size_t wanted = (size_t)4 * rosace_context_device_info(plan->context)->compute_units;
-    const size_t most = tiles * desc->n_heads * call->batch / wanted;
-    const size_t per_item = most < 1 ? 1 : most < state->per_item ? most : state->per_item;
     return (rsc_attention_kernel_args){
         .q = view_of(q),
         .k = view_of(k),
@@ -241,13 +267,24 @@ static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const r
     };
 }
 
+/* Fewer tiles an item where more would leave compute units idle. */
+static size_t tiles_per_item(const rosace_attention_plan *plan, const rsc_attention_call *call)
+{
+    const rsc_fused_state *state = plan->state;
+    const size_t tiles = (call->seq_q + state->queries - 1) / state->queries;
+    const size_t wanted = (size_t)4 * rosace_context_device_info(plan->context)->compute_units;
+    const size_t most = tiles * plan->desc.n_heads * call->batch / wanted;
+    return most < 1 ? 1 : most < state->per_item ? most : state->per_item;
+}
+
 rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call)
 {
     const rsc_fused_state *state = plan->state;
     const rosace_attention_args *args = call->args;
     rosace_tensor q = args->q, k = args->k;
-    rosace_status status = ROSACE_OK;
-    if (state->rope) status = rotate(plan, chain, call, &q, &k);
+    size_t per_item = tiles_per_item(plan, call);
+    rosace_status status = limit_loops(plan, call, &per_item);
+    if (!status && state->rope) status = rotate(plan, chain, call, &q, &k);
     size_t table = 0;
     rsc_bias_place bias = {args->bias_params, args->bias_params_offset};
     if (!status) status = bias_begin(plan, call->batch, call->seq_q, call->seq_k, &table);
@@ -255,7 +292,7 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
         status = rsc_bias_chain(&state->bias, chain, &plan->desc.mask, call->q_offset, plan->desc.n_heads, call->seq_q,
                                 call->seq_k, bias, call->workspace, call->workspace_offset + table, &bias);
     if (status) return status;
-    const rsc_attention_kernel_args packed = pack(plan, call, &q, &k, bias.offset);
+    const rsc_attention_kernel_args packed = pack(plan, call, &q, &k, bias.offset, per_item);
     /* What is not wanted is never followed, but some drivers take no NULL. */
     const cl_mem lse = args->lse ? args->lse : args->out.mem;
     const cl_mem params = rsc_bias_piece(plan->desc.bias) ? bias.mem : q.mem;

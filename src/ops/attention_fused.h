@@ -14,6 +14,8 @@ typedef struct rsc_fused_state {
     unsigned queries;  /* rows of a tile */
     unsigned items;    /* of a work-group */
     unsigned per_item; /* tiles of a work-group, at most */
+    unsigned turns_of_tile, turns_of_item, turns_to_begin; /* of loops, about: for each key of a tile, for each key that an
+                          item copies, for a tile besides; 0 where nobody counts them (rsc_device_ends_loops) */
     bool flat;         /* the batch is in the first dimension, too; else in the third, which GPUs may limit to 65535 groups */
 } rsc_fused_state;
 

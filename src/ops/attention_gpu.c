@@ -106,6 +106,7 @@ static rosace_status create(rosace_attention_plan *plan, lane_way lanes)
     state->queries = tile->tile_q;
     state->items = tile->across * tile->down;
     state->per_item = 1;
+    state->turns_of_tile = (unsigned)desc->head_dim / 8 + 4;
     state->flat = true;
     unsigned chunk = tile->chunk; /* halved until it divides head_dim; 8 always does */
     while (desc->head_dim % chunk) chunk /= 2;

@@ -6,6 +6,7 @@
 #include "matmul.h"
 
 #include "../check.h"
+#include "../device.h"
 #include "../program.h"
 
 /* ---- Rows -------------------------------------------------------------------------------------------------------- */
@@ -244,6 +245,9 @@ static rosace_status run_few(rsc_matmul *matmul, const rsc_matmul_row *row, rsc_
 
 rosace_status rsc_matmul_tile(rsc_matmul *matmul, const rsc_matmul_row *row, rsc_chain *chain, const rsc_matmul_call *call)
 {
+    /* Of loops, at least: matmul_item takes one for each k, and is what devices that end them get. */
+    const rosace_status status = rsc_check_loops(rosace_context_device_info(matmul->context), row->name, call->args.k + 400);
+    if (status) return status;
     if (row->kind == RSC_MATMUL_FEW_ROWS) return run_few(matmul, row, chain, call);
     return row->kind == RSC_MATMUL_PANEL ? run_panel(matmul, row, chain, call) : run_item(matmul, row, chain, call);
 }

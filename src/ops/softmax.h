@@ -21,6 +21,8 @@ typedef struct rsc_softmax {
     cl_kernel kernel;
     size_t group; /* work-items per row */
     size_t busy;  /* work-items that keep the device busy */
+    const rosace_device_info *device;
+    bool shaw;
 } rsc_softmax;
 
 rosace_status rsc_softmax_create(rosace_context *context, const rsc_softmax_desc *desc, rsc_softmax *out);

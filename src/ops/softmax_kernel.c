@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "softmax.h"
 
+#include "../device.h"
 #include "../position/bias.h"
 #include "../program.h"
 
@@ -34,7 +35,10 @@ rosace_status rsc_softmax_create(rosace_context *context, const rsc_softmax_desc
     rsc_option_int(&options, "REROPE", desc->rerope);
     rsc_option_int(&options, "LOGN", desc->logn);
     rsc_option_int(&options, "SOFTCAP", desc->softcap);
-    *out = (rsc_softmax){.group = group, .busy = 8 * (size_t)(device->compute_units ? device->compute_units : 1)};
+    *out = (rsc_softmax){.group = group,
+                         .busy = 8 * (size_t)(device->compute_units ? device->compute_units : 1),
+                         .device = device,
+                         .shaw = desc->bias == ROSACE_BIAS_SHAW};
     return rsc_kernel_create(context, pieces, "masked_softmax", &options, &out->kernel);
 }
 
@@ -42,6 +46,12 @@ void rsc_softmax_destroy(rsc_softmax *softmax)
 {
     if (softmax->kernel) clReleaseKernel(softmax->kernel);
     softmax->kernel = NULL;
+}
+
+/* Of loops, for a row, at most. */
+static uint64_t turns_of_row(const rsc_softmax *softmax, const rsc_softmax_call *call)
+{
+    return (uint64_t)call->args.columns + 30 + (softmax->shaw ? 3 * (2 * (uint64_t)call->args.max_distance + 1) : 0);
 }
 
 /* Several short rows make a work-item worth its launch, as long as every compute unit gets some. */
@@ -54,6 +64,8 @@ static uint32_t rows_per_item(const rsc_softmax *softmax, const rsc_softmax_call
         const size_t fair = all / softmax->busy;
         rows = elements / columns < fair ? elements / columns : fair;
     }
+    if (rsc_device_ends_loops(softmax->device) && rows > 60000 / turns_of_row(softmax, call))
+        rows = (size_t)(60000 / turns_of_row(softmax, call));
     const size_t least = all / most_groups + 1;
     if (rows < least) rows = least;
     return (uint32_t)(rows < call->rows ? rows : call->rows);
@@ -70,7 +82,9 @@ rosace_status rsc_softmax_chain(const rsc_softmax *softmax, rsc_chain *chain, co
     rsc_softmax_kernel_args args = call->args;
     args.rows_per_item = rows_per_item(softmax, call);
     args.write_past = call->scores != call->probs && call->rows * call->matrices > past_caches / (args.columns + 1);
-    const rosace_status status =
+    rosace_status status = rsc_check_loops(softmax->device, "masked_softmax", turns_of_row(softmax, call) * args.rows_per_item);
+    if (status) return status;
+    status =
         RSC_ARGS(softmax->kernel, "masked_softmax", RSC_ARG(call->scores), RSC_ARG(call->probs), RSC_ARG(far), RSC_ARG(params),
                  RSC_ARG(shaw), RSC_ARG(histogram), RSC_ARG(ids), RSC_ARG(lse), RSC_ARG(args));
     if (status) return status;
