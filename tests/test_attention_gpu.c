@@ -219,7 +219,8 @@ START_TEST(what_does_not_build_leaves_its_place)
     context->info.has_amd_gcn = context->info.has_fp16 = true;
     context->info.has_intel_subgroups = false;
     strcpy(context->info.amd_target, "gfx90a");
-    const rosace_attention_desc desc = descriptor(64, ROSACE_F16);
+    rosace_attention_desc desc = descriptor(64, ROSACE_F16);
+    desc.path = ROSACE_PATH_FUSED;
     rosace_attention_plan *plan = NULL;
     const rosace_status status = rosace_attention_plan_create(context, &desc, &plan);
     char name[96];
