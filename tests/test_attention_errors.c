@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Attention: what is wrong in a descriptor or a call is named, and nothing is enqueued. */
+ * Attention: what is wrong in a descriptor or a call is named, and nothing is enqueued; what is wrong in what a query does not
+ * see does not matter. */
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -318,4 +319,44 @@ START_TEST(slopes)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("attention_errors", descriptors, calls, tables_of_clipped_positions, parameters_of_biases, environment, slopes)
+/* attention_cpu: what a query does not see may hold anything, what it sees shows. */
+START_TEST(hidden_rows_may_hold_anything)
+{
+    enum { SEQ = 70, WIDTH = 32, WINDOW = 9, KEY = 40 };
+    static const double poisons[] = {NAN, INFINITY};
+    setenv("ROSACE_ATTENTION_VARIANT", "attention_cpu", 1);
+    for (int i = 0; i < 4; i++) {
+        harness_case("%s in %s", i % 2 ? "inf" : "nan", i < 2 ? "v" : "k");
+        rosace_attention_desc desc = ROSACE_ATTENTION_DESC_DEFAULT;
+        desc.n_heads = 1;
+        desc.head_dim = WIDTH;
+        desc.mask.causal = true;
+        desc.mask.window_left = WINDOW;
+        double *q = harness_random(SEQ * WIDTH, ROSACE_F32), *k = harness_random(SEQ * WIDTH, ROSACE_F32);
+        double *v = harness_random(SEQ * WIDTH, ROSACE_F32);
+        double *results[2];
+        for (int poisoned = 0; poisoned < 2; poisoned++) {
+            if (poisoned)
+                for (int d = 0; d < WIDTH; d++) (i < 2 ? v : k)[KEY * WIDTH + d] = poisons[i % 2];
+            rosace_attention_args args = ROSACE_ATTENTION_ARGS_DEFAULT;
+            args.q = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, SEQ, 1, WIDTH, q);
+            args.k = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, SEQ, 1, WIDTH, k);
+            args.v = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, SEQ, 1, WIDTH, v);
+            args.out = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, SEQ, 1, WIDTH, NULL);
+            harness_ok(rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, NULL));
+            results[poisoned] = harness_download(&args.out);
+        }
+        for (int m = 0; m < SEQ; m++)
+            for (int d = 0; d < WIDTH; d++) {
+                const double clean = results[0][m * WIDTH + d], got = results[1][m * WIDTH + d];
+                const bool sees = m >= KEY && m <= KEY + WINDOW;
+                if (sees ? isfinite(got) : !(fabs(got - clean) <= 1e-6))
+                    harness_fail_at(__FILE__, __LINE__, "row %d, element %d: %g, without it %g", m, d, got, clean);
+            }
+    }
+    unsetenv("ROSACE_ATTENTION_VARIANT");
+}
+END_TEST
+
+HARNESS_DEVICE_SUITE("attention_errors", descriptors, calls, tables_of_clipped_positions, parameters_of_biases, environment, slopes,
+                     hidden_rows_may_hold_anything)

@@ -77,6 +77,7 @@ CL_API_ENTRY cl_int CL_API_CALL clGetDeviceInfo(cl_device_id id, cl_device_info 
     switch (what) {
     case CL_DEVICE_NAME: return answer_text(device->name, room, out, needed);
     case CL_DEVICE_VENDOR: return answer_text(device->vendor, room, out, needed);
+    case CL_DEVICE_PROFILE: return answer_text("FULL_PROFILE", room, out, needed);
     case CL_DRIVER_VERSION: return answer_text("1", room, out, needed);
     case CL_DEVICE_VERSION: return answer_text("OpenCL 3.0", room, out, needed);
     case CL_DEVICE_OPENCL_C_VERSION: return answer_text("OpenCL C 1.2", room, out, needed);
