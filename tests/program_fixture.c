@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "src/options.h"
@@ -147,3 +148,25 @@ void use_cache(const char *cache_dir, int more) {
 }
 
 bool on_simulator(void) { return harness_small(); }
+
+/* ---- Processes --------------------------------------------------------------------------------------------------- */
+
+void run_at_once(const char *program, char *name, int n, void (*before)(int index)) {
+    char *const arguments[] = {name, NULL};
+    pid_t *children = harness_alloc((size_t)n, sizeof *children);
+    for (int i = 0; i < n; i++) {
+        if (before) before(i);
+        fflush(NULL);
+        children[i] = fork();
+        ck_assert_int_ge(children[i], 0);
+        if (children[i] == 0) { /* only calls that are safe between fork and exec, since drivers have threads */
+            execv(program, arguments);
+            _exit(100);
+        }
+    }
+    for (int i = 0; i < n; i++) {
+        int state = 0;
+        ck_assert_int_eq(waitpid(children[i], &state, 0), children[i]);
+        ck_assert_msg(WIFEXITED(state) && WEXITSTATUS(state) == 0, "child %d: %d", i, state);
+    }
+}

@@ -35,4 +35,8 @@ int run_kernel(rosace_context *context, cl_kernel kernel);
 void use_cache(const char *cache_dir, int more);
 bool on_simulator(void);
 
+/* Runs `program` n times at once, as `name`, and waits until each has ended well. `before` (NULL: nothing) sets up the
+ * environment of each. */
+void run_at_once(const char *program, char *name, int n, void (*before)(int index));
+
 #endif

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "src/file.h"
@@ -348,36 +347,25 @@ static int child(void) {
     return 0;
 }
 
+/* PoCL's own cache has races of its own, which are not looked for here. */
+static void own_driver_cache(int child) {
+    char pocl[2 * PATH];
+    snprintf(pocl, sizeof pocl, "%s/pocl%d", root, child);
+    ck_assert_int_eq(mkdir(pocl, 0700), 0);
+    setenv("POCL_CACHE_DIR", pocl, 1);
+}
+
 START_TEST(processes_may_race)
 {
     enum { CHILDREN = 4 };
     folders_make();
-    char pocl[2 * PATH];
-    char *const arguments[] = {(char[]){"test_program_disk"}, NULL};
+    char name[] = "test_program_disk";
     setenv("ROSACE_TEST_KERNELS", kernels, 1);
     char *before = getenv("ROSACE_CACHE_DIR"), *pocl_before = getenv("POCL_CACHE_DIR");
     if (before) before = strcpy(harness_alloc(strlen(before) + 1, 1), before);
     if (pocl_before) pocl_before = strcpy(harness_alloc(strlen(pocl_before) + 1, 1), pocl_before);
     setenv("ROSACE_CACHE_DIR", cache, 1);
-    pid_t children[CHILDREN];
-    for (int i = 0; i < CHILDREN; i++) {
-        /* PoCL's own cache has races of its own, which are not looked for here */
-        snprintf(pocl, sizeof pocl, "%s/pocl%d", root, i);
-        ck_assert_int_eq(mkdir(pocl, 0700), 0);
-        setenv("POCL_CACHE_DIR", pocl, 1);
-        fflush(NULL);
-        children[i] = fork();
-        ck_assert_int_ge(children[i], 0);
-        if (children[i] == 0) { /* only calls that are safe between fork and exec, since drivers have threads */
-            execv(program_path, arguments);
-            _exit(100);
-        }
-    }
-    for (int i = 0; i < CHILDREN; i++) {
-        int state = 0;
-        ck_assert_int_eq(waitpid(children[i], &state, 0), children[i]);
-        ck_assert_msg(WIFEXITED(state) && WEXITSTATUS(state) == 0, "child %d: %d", i, state);
-    }
+    run_at_once(program_path, name, CHILDREN, own_driver_cache);
     unsetenv("ROSACE_TEST_KERNELS");
     if (before) setenv("ROSACE_CACHE_DIR", before, 1); else unsetenv("ROSACE_CACHE_DIR");
     if (pocl_before) setenv("POCL_CACHE_DIR", pocl_before, 1); else unsetenv("POCL_CACHE_DIR");

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static const char *program_path;
@@ -417,24 +416,10 @@ START_TEST(processes_may_race)
 {
     enum { CHILDREN = 3 };
     folders_make();
-    char *const arguments[] = {(char[]){"test_tuning"}, NULL};
+    char name[] = "test_tuning";
     setenv("ROSACE_TEST_TUNING", cache, 1);
     setenv("ROSACE_TEST_KERNELS", kernels, 1);
-    pid_t children[CHILDREN];
-    for (int i = 0; i < CHILDREN; i++) {
-        fflush(NULL);
-        children[i] = fork();
-        ck_assert_int_ge(children[i], 0);
-        if (children[i] == 0) { /* only calls that are safe between fork and exec, since drivers have threads */
-            execv(program_path, arguments);
-            _exit(100);
-        }
-    }
-    for (int i = 0; i < CHILDREN; i++) {
-        int state = 0;
-        ck_assert_int_eq(waitpid(children[i], &state, 0), children[i]);
-        ck_assert_msg(WIFEXITED(state) && WEXITSTATUS(state) == 0, "child %d: %d", i, state);
-    }
+    run_at_once(program_path, name, CHILDREN, NULL);
     unsetenv("ROSACE_TEST_TUNING");
     unsetenv("ROSACE_TEST_KERNELS");
     ck_assert_int_gt(count_right(), 0);
