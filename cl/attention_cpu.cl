@@ -32,12 +32,10 @@
 #include "lib/host.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
+#include "lib/scores.clh"
 #include "lib/vector.clh"
 #include "shared/attention_args.h"
 
-#ifndef HEAD_DIM
-#define HEAD_DIM 64
-#endif
 #ifndef VECS
 #define VECS 2
 #endif
@@ -53,15 +51,6 @@
 #ifndef DIMS
 #define DIMS 8
 #endif
-#ifndef SOFTCAP
-#define SOFTCAP 0
-#endif
-#ifndef LOGN
-#define LOGN 0
-#endif
-#ifndef POSITION_BIAS
-#define POSITION_BIAS 0
-#endif
 
 #if HEAD_DIM % 8 || HEAD_DIM % DIMS || TILE_K % KEYS
 #error "HEAD_DIM must be a multiple of 8 and of DIMS, TILE_K of KEYS"
@@ -70,10 +59,6 @@
 #define QUERIES (VEC * VECS)
 #define ROW ((HEAD_DIM + VEC - 1) / VEC) /* vectors of a copied row */
 #define FOR_VECS _Pragma("unroll") for (int u = 0; u < VECS; u++)
-
-/* Below every score, and below that what hidden keys get: their weight is exactly 0 even before a key was seen. */
-#define LEAST (-1e38f)
-#define HIDDEN (-3e38f)
 
 /* What a vector of queries sees: key < head_end, or band_begin <= key < band_end. */
 typedef struct vector_bounds {
@@ -374,7 +359,7 @@ static void end_tile(const query_tile *t, __global STORE *out, __global float *l
             for (int i = 0; i < ROW; i++) store_row(lines[j][i], out + (row + j) * args->out.seq_stride, i * VEC);
         if (args->has_lse) {
             float total[VEC];
-            const FLOATV log_sum = none ? (FLOATV)(-INFINITY) : LN_2 * (t->largest[u] + log2(t->sum[u]));
+            const FLOATV log_sum = none ? (FLOATV)(-INFINITY) : M_LN2_F * (t->largest[u] + log2(t->sum[u]));
             vstorev(log_sum, 0, total);
             for (uint j = 0; j < VEC; j++)
                 if (row + j <= last) lse[row + j] = total[j];

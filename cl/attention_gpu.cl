@@ -29,11 +29,9 @@
 #include "lib/lane_xor.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
+#include "lib/scores.clh"
 #include "shared/attention_args.h"
 
-#ifndef HEAD_DIM
-#define HEAD_DIM 64
-#endif
 #ifndef ACROSS
 #define ACROSS 8
 #endif
@@ -51,15 +49,6 @@
 #endif
 #ifndef VALUES
 #define VALUES 8
-#endif
-#ifndef SOFTCAP
-#define SOFTCAP 0
-#endif
-#ifndef LOGN
-#define LOGN 0
-#endif
-#ifndef POSITION_BIAS
-#define POSITION_BIAS 0
 #endif
 
 #if TILE_Q % DOWN || TILE_K % ACROSS || HEAD_DIM % CHUNK || CHUNK % 4 || TILE_K % VALUES || VALUES % 4
@@ -79,15 +68,9 @@
 #define W4 (TILE_K / 4 + 1)
 #define CHUNK_SIZE4 (TILE_K * K4 > VALUES * V4 ? TILE_K * K4 : VALUES * V4)
 
-#define LN_2 0.693147181f
-
 #define FOR_ROWS _Pragma("unroll") for (int i = 0; i < ROWS; i++)
 #define FOR_FOURS _Pragma("unroll") for (int d = 0; d < FOURS; d++)
 #define FOR_KEYS _Pragma("unroll") for (int j = 0; j < KEYS; j++)
-
-/* Below every score, and below that what hidden keys get: their weight is exactly 0 even before a key was seen. */
-#define LEAST (-1e38f)
-#define HIDDEN (-3e38f)
 
 /* `count` rows of `width` elements from row `first`, column `d`, to rows of `padded`, zeros behind; `to_stride` and `padded` in
  * float4. Rows past `last` repeat it. One loop for each way to read, or compilers make one read of both, the careful one. */
@@ -311,6 +294,6 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
         }
         if (args.has_lse && x == 0)
             lse[args.lse_offset + ((size_t)batch * args.heads + head) * args.seq_q + m] =
-                sum[i] == 0.0f ? -INFINITY : LN_2 * (largest[i] + log2(sum[i]));
+                sum[i] == 0.0f ? -INFINITY : M_LN2_F * (largest[i] + log2(sum[i]));
     }
 }

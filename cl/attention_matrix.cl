@@ -23,11 +23,9 @@
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/matrix.clh"
+#include "lib/scores.clh"
 #include "shared/attention_args.h"
 
-#ifndef HEAD_DIM
-#define HEAD_DIM 64
-#endif
 #ifndef GROUPS
 #define GROUPS 4
 #endif
@@ -39,15 +37,6 @@
 #endif
 #ifndef QUERIES_LOCAL
 #define QUERIES_LOCAL 0
-#endif
-#ifndef SOFTCAP
-#define SOFTCAP 0
-#endif
-#ifndef LOGN
-#define LOGN 0
-#endif
-#ifndef POSITION_BIAS
-#define POSITION_BIAS 0
 #endif
 
 #define ROWS (BANDS * MAT_M) /* of a subgroup */
@@ -63,10 +52,6 @@
 #if TILE_K % 16 || TILE_K % ROWS
 #error "16 and BANDS * MAT_M must divide TILE_K"
 #endif
-
-#define LN_2 0.693147181f
-#define LEAST (-1e38f)
-#define HIDDEN (-3e38f)
 
 /* Played instructions contain barriers, which compilers for CPUs pay for each time they are repeated in the text. */
 #if MATRIX_EMULATED
@@ -313,7 +298,7 @@ attention_matrix(__global const half *restrict q, __global const half *restrict 
             const int m = row_of + c_row(lane, r), s = c_slot(r);
             if (args.has_lse && m <= row_last && c_col(lane, r) == 0)
                 lse[args.lse_offset + ((size_t)batch * args.heads + head) * args.seq_q + m] =
-                    sum[b][s] == 0.0f ? -INFINITY : LN_2 * (largest[b][s] + log2(sum[b][s]));
+                    sum[b][s] == 0.0f ? -INFINITY : M_LN2_F * (largest[b][s] + log2(sum[b][s]));
         }
     }
 }

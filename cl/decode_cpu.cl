@@ -29,12 +29,10 @@
 #include "lib/exp.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
+#include "lib/scores.clh"
 #include "lib/vector.clh"
 #include "shared/decode_args.h"
 
-#ifndef HEAD_DIM
-#define HEAD_DIM 64
-#endif
 #ifndef BLOCK
 #define BLOCK 64
 #endif
@@ -50,15 +48,6 @@
 #ifndef PREFETCH
 #define PREFETCH 0
 #endif
-#ifndef SOFTCAP
-#define SOFTCAP 0
-#endif
-#ifndef LOGN
-#define LOGN 0
-#endif
-#ifndef POSITION_BIAS
-#define POSITION_BIAS 0
-#endif
 
 #if HEAD_DIM % 8 || BLOCK % VEC
 #error "HEAD_DIM must be a multiple of 8, BLOCK of VEC"
@@ -66,18 +55,6 @@
 
 #define WHOLE (HEAD_DIM / VEC)               /* vectors of a row */
 #define VECTORS ((HEAD_DIM + VEC - 1) / VEC) /* with the one that is not full (VEC 16) */
-
-/* Below every score, and below that what hidden keys get: their weight is exactly 0 even before a key was seen. */
-#define LEAST (-1e38f)
-#define HIDDEN (-3e38f)
-
-#if VEC == 16
-#define LANE_NUMBERS (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
-#elif VEC == 8
-#define LANE_NUMBERS (int8)(0, 1, 2, 3, 4, 5, 6, 7)
-#else
-#define LANE_NUMBERS (int4)(0, 1, 2, 3)
-#endif
 
 #define HIGHER(a, b) ((a) < (b) ? (b) : (a)) /* not fmax, which looks for NaN */
 
@@ -93,19 +70,6 @@ static float max_of(FLOATV x)
 #endif
     const float2 w = HIGHER(z.lo, z.hi);
     return HIGHER(w.lo, w.hi);
-}
-
-static float sum_of(FLOATV x)
-{
-#if VEC == 16
-    const float8 y = x.lo + x.hi;
-    const float4 z = y.lo + y.hi;
-#elif VEC == 8
-    const float4 z = x.lo + x.hi;
-#else
-    const float4 z = x;
-#endif
-    return (z.s0 + z.s1) + (z.s2 + z.s3);
 }
 
 /* Lane i of the result is the sum of rows[i]: each step adds the halves of two vectors, which transpose() of vector.clh would
@@ -325,7 +289,7 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
                     for (uint r = r_first; r < r_first + w_count; r++) {
                         const row_bounds sees = bounds_of(&args.mask, PLACE(r - r_first));
                         for (int n = 0; n < count; n += VEC) {
-                            const INTV key = first + n + LANE_NUMBERS;
+                            const INTV key = first + n + convert_intv(IOTA);
                             const INTV seen = (key < first + count) &
                                               ((key < sees.head_end) | ((key >= sees.band_begin) & (key < sees.band_end)));
                             score[r][n / VEC] = seen ? score[r][n / VEC] : (FLOATV)(HIDDEN);
@@ -359,7 +323,7 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
             const uint r = a * w_count + w, m = (w_first + w) / args.group;
             const uint head = (kv_first + a) * args.group + (w_first + w) % args.group;
             const size_t row = ((size_t)batch * args.heads + head) * args.seq_q + m;
-            const float total = sum_of(sum[r]);
+            const float total = horizontal_sum(sum[r]);
             if (args.splits > 1) {
                 __global float *to = partial + args.results_offset + (row * args.splits + split) * HEAD_DIM;
                 __global float *state = partial + args.states_offset + (row * args.splits + split) * 2;
@@ -374,6 +338,6 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
                                  head * args.out.head_stride;
             for (int j = 0; j < VECTORS; j++) store_part(result[r][j] * inverse, to, j);
             if (args.has_lse)
-                lse[args.lse_offset + row] = total == 0.0f ? -INFINITY : LN_2 * (largest[r] + log2(total));
+                lse[args.lse_offset + row] = total == 0.0f ? -INFINITY : M_LN2_F * (largest[r] + log2(total));
         }
 }

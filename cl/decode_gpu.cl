@@ -32,11 +32,9 @@
 #include "lib/dtype.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
+#include "lib/scores.clh"
 #include "shared/decode_args.h"
 
-#ifndef HEAD_DIM
-#define HEAD_DIM 64
-#endif
 #ifndef ITEMS
 #define ITEMS 128
 #endif
@@ -49,15 +47,6 @@
 #ifndef CHUNK
 #define CHUNK 32
 #endif
-#ifndef SOFTCAP
-#define SOFTCAP 0
-#endif
-#ifndef LOGN
-#define LOGN 0
-#endif
-#ifndef POSITION_BIAS
-#define POSITION_BIAS 0
-#endif
 
 #define SPREAD 8
 #if ITEMS % TILE_K || TILE_K % SPREAD || CHUNK % 4 || HEAD_DIM % CHUNK || ROWS * SPREAD > ITEMS || HEAD_DIM > 4 * ITEMS
@@ -67,14 +56,9 @@
 #define PART ((ROWS * TILE_K + ITEMS - 1) / ITEMS) /* rows of an item's scores */
 #define COLUMNS (HEAD_DIM / 4)
 #define SLICES (ITEMS / COLUMNS)
-#define LN_2 0.693147181f
 
 #define FOR_PART _Pragma("unroll") for (int i = 0; i < PART; i++)
 #define FOR_ROWS _Pragma("unroll") for (int r = 0; r < ROWS; r++)
-
-/* Below every score, and below that what hidden keys get: their weight is exactly 0 even before a key was seen. */
-#define LEAST (-1e38f)
-#define HIDDEN (-3e38f)
 
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
@@ -247,7 +231,7 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
             store4(z * inverse, out + args.out.offset + batch * args.out.batch_stride + m * args.out.seq_stride +
                                     head * args.out.head_stride, d);
             if (args.has_lse && d == 0)
-                lse[args.lse_offset + at] = weights == 0.0f ? -INFINITY : LN_2 * (rescale[r] + log2(weights));
+                lse[args.lse_offset + at] = weights == 0.0f ? -INFINITY : M_LN2_F * (rescale[r] + log2(weights));
         }
     }
 }

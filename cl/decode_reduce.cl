@@ -19,7 +19,6 @@
 #define LANES 1
 #endif
 
-#define LN_2 0.693147181f
 
 __kernel __attribute__((reqd_work_group_size(LANES, 1, 1))) void
 decode_reduce(__global const float *restrict partial, __global STORE *restrict out, __global float *restrict lse,
@@ -45,5 +44,5 @@ decode_reduce(__global const float *restrict partial, __global STORE *restrict o
         store4(total * inverse, to, d);
     }
     if (args.has_lse && get_local_id(0) == 0)
-        lse[args.lse_offset + row] = sum == 0.0f ? -INFINITY : LN_2 * (largest + log2(sum));
+        lse[args.lse_offset + row] = sum == 0.0f ? -INFINITY : M_LN2_F * (largest + log2(sum));
 }

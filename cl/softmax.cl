@@ -176,19 +176,6 @@ static float horizontal_max(FLOATV x)
     return fmax(fmax(x4.s0, x4.s2), fmax(x4.s1, x4.s3));
 }
 
-static float horizontal_sum(FLOATV x)
-{
-#if VEC == 16
-    const float8 x8 = x.lo + x.hi;
-    const float4 x4 = x8.lo + x8.hi;
-#elif VEC == 8
-    const float4 x4 = x.lo + x.hi;
-#else
-    const float4 x4 = x;
-#endif
-    return (x4.s0 + x4.s2) + (x4.s1 + x4.s3);
-}
-
 /* What exponentials are measured from: the largest score, or 0 where there is no finite one (NaN never is the largest), so
  * that sums are 0 where no key counts and NaN where one is NaN. */
 static FLOATV base_of(FLOATV most) { return most == (FLOATV)(-INFINITY) ? (FLOATV)(0.0f) : most; }
@@ -453,7 +440,7 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
             zero_columns(to, end[0] + shift[0], args.columns, lane, past);
         }
         if (args.has_lse && lane == 0)
-            lse[args.lse_offset + ((ulong)b * args.heads + h) * args.lse_rows + m] = empty ? -INFINITY : most * LN_2 + log(sum);
+            lse[args.lse_offset + ((ulong)b * args.heads + h) * args.lse_rows + m] = empty ? -INFINITY : most * M_LN2_F + log(sum);
 
 #if SHAW
         /* Sums of p by clipped distance d: one key each, but for the two ends. */
