@@ -64,8 +64,8 @@ static uint32_t rows_per_item(const rsc_softmax *softmax, const rsc_softmax_call
         const size_t fair = all / softmax->busy;
         rows = elements / columns < fair ? elements / columns : fair;
     }
-    if (rsc_device_ends_loops(softmax->device) && rows > 60000 / turns_of_row(softmax, call))
-        rows = (size_t)(60000 / turns_of_row(softmax, call));
+    if (rsc_device_ends_loops(softmax->device) && rows > RSC_LOOP_TURNS / turns_of_row(softmax, call))
+        rows = (size_t)(RSC_LOOP_TURNS / turns_of_row(softmax, call));
     const size_t least = all / most_groups + 1;
     if (rows < least) rows = least;
     return (uint32_t)(rows < call->rows ? rows : call->rows);
