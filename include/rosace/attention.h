@@ -47,7 +47,8 @@ typedef enum rosace_bias_kind {
 typedef enum rosace_attention_path {
     ROSACE_PATH_AUTO = 0, /* decode for up to 8 queries, else fused, each where it can, else gemm. How many queries there are
                              is the call's own affair in rosace_attention, and max_seq_q's in a plan: prefill and decode are
-                             two plans. $ROSACE_ATTENTION_PATH (gemm, fused, decode) decides when set */
+                             two plans. On Mesa's llvmpipe, which ends a work-item's loops after 65535 turns, gemm in
+                             place of fused. $ROSACE_ATTENTION_PATH (gemm, fused, decode) decides when set */
     ROSACE_PATH_GEMM,     /* matrix products around a masked softmax, one band of query rows at a time */
     ROSACE_PATH_FUSED,    /* one kernel with an online softmax; tiles outside the mask are never visited */
     ROSACE_PATH_DECODE    /* few queries over many keys (flash-decoding): the visible keys are divided among work-items, each
@@ -132,8 +133,8 @@ typedef struct rosace_attention_args {
     }
 
 /* Enqueues the attention. `event` may be NULL; else it is the caller's to release.
- * Errors: ROSACE_INVALID_ARGUMENT before anything is enqueued; ROSACE_OPENCL_ERROR, ROSACE_CLBLAST_ERROR,
- * ROSACE_OUT_OF_MEMORY. */
+ * Errors: ROSACE_INVALID_ARGUMENT and ROSACE_UNSUPPORTED (more than the device can launch or, with a fused path on llvmpipe,
+ * loop over) before anything is enqueued; ROSACE_OPENCL_ERROR, ROSACE_CLBLAST_ERROR, ROSACE_OUT_OF_MEMORY. */
 ROSACE_API rosace_status rosace_attention_enqueue(rosace_attention_plan *plan, cl_command_queue queue,
                                                   const rosace_attention_args *args, cl_uint num_wait,
                                                   const cl_event *wait, cl_event *event);
