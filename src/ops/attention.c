@@ -328,20 +328,9 @@ rosace_status rosace_attention_workspace_bytes(const rosace_attention_plan *plan
     if (!batch) return rsc_fail(ROSACE_INVALID_ARGUMENT, "batch = 0: must be at least 1");
     if (!seq_q || seq_q > max_seq) return rsc_fail(ROSACE_INVALID_ARGUMENT, "seq_q = %zu: must be 1 to 2^30", seq_q);
     if (!seq_k || seq_k > max_seq) return rsc_fail(ROSACE_INVALID_ARGUMENT, "seq_k = %zu: must be 1 to 2^30", seq_k);
-    return plan->variant->workspace_bytes(plan, batch, seq_q, seq_k, bytes);
-}
-
-rosace_status rsc_attention_rotate(rosace_rope_plan *rope, rsc_chain *chain, const rsc_attention_call *call,
-                                   const rosace_tensor *from, const rosace_positions *positions, size_t bytes,
-                                   rosace_tensor *to)
-{
-    *to = rosace_tensor_bhsd(call->workspace, from->dtype, from->shape[0], from->shape[1], from->shape[2], from->shape[3]);
-    to->offset = (call->workspace_offset + bytes) / rosace_dtype_size(from->dtype);
-    rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
-    args.q = from;
-    args.q_out = to;
-    args.positions = *positions;
-    return rsc_rope_chain(rope, chain, &args);
+    const rosace_status status = plan->variant->workspace_bytes(plan, batch, seq_q, seq_k, bytes);
+    if (status) *bytes = 0;
+    return status;
 }
 
 /* ---- Calls ------------------------------------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The contract between the attention operation (attention.c: validates, picks a row, owns the plan) and its variants
  * (attention_decode.c, attention_matrix.c, attention_gpu.c, attention_fused.c, attention_gemm.c: each ends in rows). A new
- * variant is one row; attention.c lists the rows in order
- * of preference and takes the first that accepts, so the last row must accept everything that is valid. */
+ * variant is one row; attention.c lists the rows in order of preference and takes the first that accepts, so the last row
+ * must accept everything that is valid. */
 #ifndef ROSACE_SRC_OPS_ATTENTION_H
 #define ROSACE_SRC_OPS_ATTENTION_H
 
@@ -11,6 +11,7 @@
 #include "../context.h"
 #include "../position/bias.h"
 #include "../queue.h"
+#include "shared/attention_args.h"
 
 /* A call whose arguments are checked and whose defaults are resolved. Tensors keep their strides. */
 typedef struct rsc_attention_call {
@@ -99,8 +100,8 @@ rosace_status rsc_attention_plan_make(rosace_context *context, const rosace_atte
 rosace_status rsc_attention_run(rosace_attention_plan *plan, cl_command_queue queue, const rosace_attention_args *args,
                                 cl_event *event);
 
-/* Puts a new plan on trial with a small problem of its own descriptor, which was `desc`, checked. ROSACE_UNSUPPORTED: it failed, and the message says
- * how; the next choice is to be taken. */
+/* Puts a new plan on trial with a small problem of its own descriptor, which was `desc`, checked. ROSACE_UNSUPPORTED: it
+ * failed, and the message says how; the next choice is to be taken. */
 rosace_status rsc_attention_trial(rosace_attention_plan *plan, const rosace_attention_desc *desc);
 
 /* Where a step keeps things in the workspace starts at a multiple of this many bytes. */
@@ -111,6 +112,20 @@ enum { RSC_WORKSPACE_ALIGN = 256 };
 rosace_status rsc_attention_rotate(rosace_rope_plan *rope, rsc_chain *chain, const rsc_attention_call *call,
                                    const rosace_tensor *from, const rosace_positions *positions, size_t bytes,
                                    rosace_tensor *to);
+
+/* Whether kernels that take one score per pair have the descriptor's position system; else false and the reason. */
+bool rsc_attention_has_positions(const rosace_attention_desc *desc, char *reason, size_t reason_bytes);
+
+/* What such a copy takes. Then what both copies, when there are any, and a table of biases add to *bytes. */
+rosace_status rsc_attention_rotated_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq, size_t heads,
+                                          size_t *bytes);
+rosace_status rsc_attention_add_rotated(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k,
+                                        size_t *bytes);
+rosace_status rsc_attention_add_biases(const rosace_attention_plan *plan, const rsc_bias *bias, size_t batch, size_t seq_q,
+                                       size_t seq_k, size_t *bytes);
+
+/* A tensor as kernels take it. */
+rsc_attention_view rsc_attention_view_of(const rosace_tensor *t);
 
 /* Up to this many queries a call is for the decode path where it is left to the library: by the call itself in one-call
  * functions, by max_seq_q in plans. */

@@ -146,19 +146,6 @@ static void destroy(rosace_attention_plan *plan)
     plan->state = NULL;
 }
 
-static bool accepts_positions(const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
-{
-    if (desc->bias == ROSACE_BIAS_SHAW) {
-        snprintf(reason, reason_bytes, "ROSACE_BIAS_SHAW: path gemm has it");
-        return false;
-    }
-    if (desc->rerope_window) {
-        snprintf(reason, reason_bytes, "rerope_window %lld: path gemm has it", (long long)desc->rerope_window);
-        return false;
-    }
-    return true;
-}
-
 /* Kernels and rotation; `options` has what is the shape's own. */
 static rosace_status build(rosace_attention_plan *plan, decode_state *state, const char *piece, const char *kernel,
                            rsc_options *options)
@@ -282,40 +269,18 @@ static rosace_status partial_bytes(const rosace_attention_plan *plan, size_t bat
                     seq_k);
 }
 
-static rosace_status rotated_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq, size_t heads, size_t *bytes)
-{
-    size_t n = rosace_dtype_size(plan->desc.dtype);
-    if (!rsc_mul(n, batch, &n) || !rsc_mul(n, seq, &n) || !rsc_mul(n, heads, &n) || !rsc_mul(n, plan->desc.head_dim, &n) ||
-        !rsc_add(n, RSC_WORKSPACE_ALIGN - 1, &n))
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu and length %zu overflow", batch, seq);
-    *bytes = n / RSC_WORKSPACE_ALIGN * RSC_WORKSPACE_ALIGN;
-    return ROSACE_OK;
-}
-
 /* Where the biases begin. */
 static rosace_status bias_begin(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes)
 {
-    size_t q = 0, k = 0;
-    rosace_status status = partial_bytes(plan, batch, seq_q, seq_k, bytes);
-    if (status || !plan->desc.rope) return status;
-    status = rotated_bytes(plan, batch, seq_q, plan->desc.n_heads, &q);
-    if (!status) status = rotated_bytes(plan, batch, seq_k, plan->desc.n_kv_heads, &k);
-    if (!status && (!rsc_add(*bytes, q, bytes) || !rsc_add(*bytes, k, bytes)))
-        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu, seq_q %zu, seq_k %zu overflow", batch,
-                          seq_q, seq_k);
-    return status;
+    const rosace_status status = partial_bytes(plan, batch, seq_q, seq_k, bytes);
+    return status ? status : rsc_attention_add_rotated(plan, batch, seq_q, seq_k, bytes);
 }
 
 static rosace_status workspace_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes)
 {
     const decode_state *state = plan->state;
-    size_t table = 0;
-    rosace_status status = bias_begin(plan, batch, seq_q, seq_k, bytes);
-    if (!status) status = rsc_bias_bytes(&state->bias, &plan->desc.mask, plan->desc.n_heads, seq_q, seq_k, &table);
-    if (!status && !rsc_add(*bytes, table, bytes))
-        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu, seq_q %zu, seq_k %zu overflow", batch,
-                          seq_q, seq_k);
-    return status;
+    const rosace_status status = bias_begin(plan, batch, seq_q, seq_k, bytes);
+    return status ? status : rsc_attention_add_biases(plan, &state->bias, batch, seq_q, seq_k, bytes);
 }
 
 /* ---- A call ------------------------------------------------------------------------------------------------------ */
@@ -345,18 +310,13 @@ static rosace_status rotate(rosace_attention_plan *plan, rsc_chain *chain, const
     const decode_state *state = plan->state;
     const rosace_tensor *from = &call->args->k;
     size_t q_bytes = 0;
-    rosace_status status = rotated_bytes(plan, call->batch, call->seq_q, plan->desc.n_heads, &q_bytes);
+    rosace_status status = rsc_attention_rotated_bytes(plan, call->batch, call->seq_q, plan->desc.n_heads, &q_bytes);
     if (!status) status = rsc_attention_rotate(state->rope, chain, call, &call->args->q, &call->q_positions, bytes, q);
     if (status) return status;
     *k = rosace_tensor_bhsd(call->workspace, from->dtype, from->shape[0], from->shape[1], from->shape[2], from->shape[3]);
     k->offset = (call->workspace_offset + bytes + q_bytes) / rosace_dtype_size(from->dtype);
     status = rotate_keys(state, chain, call, visible->head.begin, visible->head.end, k);
     return status ? status : rotate_keys(state, chain, call, visible->band.begin, visible->band.end, k);
-}
-
-static rsc_attention_view view_of(const rosace_tensor *t)
-{
-    return (rsc_attention_view){t->offset, (uint64_t)t->stride[0], (uint64_t)t->stride[1], (uint64_t)t->stride[2]};
 }
 
 static int64_t length_of(rosace_interval x) { return x.end > x.begin ? x.end - x.begin : 0; }
@@ -410,10 +370,10 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     const float unit = desc->softcap > 0.0f ? 1.0f / desc->softcap : log2_e;
     const rosace_positions *positions = &call->q_positions;
     rsc_decode_kernel_args packed = {
-        .q = view_of(&q),
-        .k = view_of(&k),
-        .v = view_of(&args->v),
-        .out = view_of(&args->out),
+        .q = rsc_attention_view_of(&q),
+        .k = rsc_attention_view_of(&k),
+        .v = rsc_attention_view_of(&args->v),
+        .out = rsc_attention_view_of(&args->out),
         .mask = rsc_mask_pack(&desc->mask, call->q_offset, (int64_t)call->seq_k),
         .lse_offset = args->lse_offset,
         .bias_offset = biases.offset,
@@ -457,7 +417,7 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
 static bool accepts_cpu(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
 {
     (void)device;
-    return accepts_positions(desc, reason, reason_bytes);
+    return rsc_attention_has_positions(desc, reason, reason_bytes);
 }
 
 static bool accepts_gpu(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
@@ -467,7 +427,7 @@ static bool accepts_gpu(const rosace_device_info *device, const rosace_attention
                  desc->head_dim, device->max_work_group_size, (unsigned long long)device->local_memory_bytes);
         return false;
     }
-    return accepts_positions(desc, reason, reason_bytes);
+    return rsc_attention_has_positions(desc, reason, reason_bytes);
 }
 
 static bool suits_cpu(const rosace_device_info *device) { return device->device_class == ROSACE_DEVICE_CPU; }

@@ -79,19 +79,6 @@ void rsc_fused_destroy(rosace_attention_plan *plan)
     plan->state = NULL;
 }
 
-bool rsc_fused_accepts(const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
-{
-    if (desc->bias == ROSACE_BIAS_SHAW) {
-        snprintf(reason, reason_bytes, "ROSACE_BIAS_SHAW: path gemm has it");
-        return false;
-    }
-    if (desc->rerope_window) {
-        snprintf(reason, reason_bytes, "rerope_window %lld: path gemm has it", (long long)desc->rerope_window);
-        return false;
-    }
-    return true;
-}
-
 rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *state, const char *piece, const char *kernel,
                               rsc_options *options)
 {
@@ -138,43 +125,13 @@ static rosace_status create_cpu(rosace_attention_plan *plan)
 
 /* ---- Workspace: rotated copies of q and k, then a table of biases -------------------------------------------------- */
 
-/* Heads outside the sequence: a head's rows are side by side, as the kernels read them. */
-static rosace_status rotated_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq, size_t heads, size_t *bytes)
-{
-    size_t n = rosace_dtype_size(plan->desc.dtype);
-    if (!rsc_mul(n, batch, &n) || !rsc_mul(n, seq, &n) || !rsc_mul(n, heads, &n) || !rsc_mul(n, plan->desc.head_dim, &n) ||
-        !rsc_add(n, RSC_WORKSPACE_ALIGN - 1, &n))
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu and length %zu overflow", batch, seq);
-    *bytes = n / RSC_WORKSPACE_ALIGN * RSC_WORKSPACE_ALIGN;
-    return ROSACE_OK;
-}
-
-/* Where the biases begin, which is where rotated copies end. */
-static rosace_status bias_begin(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes)
-{
-    *bytes = 0;
-    if (!plan->desc.rope) return ROSACE_OK;
-    size_t q = 0, k = 0;
-    rosace_status status = rotated_bytes(plan, batch, seq_q, plan->desc.n_heads, &q);
-    if (!status) status = rotated_bytes(plan, batch, seq_k, plan->desc.n_kv_heads, &k);
-    if (!status && !rsc_add(q, k, bytes))
-        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu, seq_q %zu, seq_k %zu overflow", batch,
-                          seq_q, seq_k);
-    return status;
-}
-
 rosace_status rsc_fused_workspace_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k,
                                         size_t *bytes)
 {
     const rsc_fused_state *state = plan->state;
-    size_t begin = 0, table = 0;
-    rosace_status status = bias_begin(plan, batch, seq_q, seq_k, &begin);
-    if (!status) status = rsc_bias_bytes(&state->bias, &plan->desc.mask, plan->desc.n_heads, seq_q, seq_k, &table);
     *bytes = 0;
-    if (!status && !rsc_add(begin, table, bytes))
-        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu, seq_q %zu, seq_k %zu overflow", batch,
-                          seq_q, seq_k);
-    return status;
+    const rosace_status status = rsc_attention_add_rotated(plan, batch, seq_q, seq_k, bytes);
+    return status ? status : rsc_attention_add_biases(plan, &state->bias, batch, seq_q, seq_k, bytes);
 }
 
 /* Puts q and k, rotated, into the workspace and says where they are. */
@@ -184,7 +141,7 @@ static rosace_status rotate(rosace_attention_plan *plan, rsc_chain *chain, const
     const rsc_fused_state *state = plan->state;
     const rosace_attention_desc *desc = &plan->desc;
     size_t q_bytes = 0;
-    rosace_status status = rotated_bytes(plan, call->batch, call->seq_q, desc->n_heads, &q_bytes);
+    rosace_status status = rsc_attention_rotated_bytes(plan, call->batch, call->seq_q, desc->n_heads, &q_bytes);
     if (status) return status;
     status = rsc_attention_rotate(state->rope, chain, call, &call->args->q, &call->q_positions, 0, q);
     if (status) return status;
@@ -192,11 +149,6 @@ static rosace_status rotate(rosace_attention_plan *plan, rsc_chain *chain, const
 }
 
 /* ---- A call ------------------------------------------------------------------------------------------------------ */
-
-static rsc_attention_view view_of(const rosace_tensor *t)
-{
-    return (rsc_attention_view){t->offset, (uint64_t)t->stride[0], (uint64_t)t->stride[1], (uint64_t)t->stride[2]};
-}
 
 /* Whether every row starts at a multiple of 8 elements; buffers themselves start at one of 128 bytes (OpenCL 1.2, table 4.3,
  * CL_DEVICE_MEM_BASE_ADDR_ALIGN), but for a caller's memory that a CPU's driver uses as it is: rows for CPUs do not ask. */
@@ -223,7 +175,7 @@ static rosace_status limit_loops(const rosace_attention_plan *plan, const rsc_at
     for (size_t n = *per_item;; n--) {
         /* Neighbours see at most a tile's rows more each. */
         const uint64_t turns = n * of_tile + (most + (n - 1) * state->queries) * state->turns_of_item;
-        if (n > 1 && turns > 60000) continue;
+        if (n > 1 && turns > RSC_LOOP_TURNS) continue;
         *per_item = n;
         return rsc_check_loops(device, plan->variant->name, turns);
     }
@@ -240,10 +192,10 @@ static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const r
     const rosace_positions *positions = &call->q_positions;
     const size_t tiles = (call->seq_q + state->queries - 1) / state->queries;
     return (rsc_attention_kernel_args){
-        .q = view_of(q),
-        .k = view_of(k),
-        .v = view_of(&args->v),
-        .out = view_of(&args->out),
+        .q = rsc_attention_view_of(q),
+        .k = rsc_attention_view_of(k),
+        .v = rsc_attention_view_of(&args->v),
+        .out = rsc_attention_view_of(&args->out),
         .mask = rsc_mask_pack(&desc->mask, call->q_offset, (int64_t)call->seq_k),
         .lse_offset = args->lse_offset,
         .bias_offset = bias_offset,
@@ -287,7 +239,7 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
     if (!status && state->rope) status = rotate(plan, chain, call, &q, &k);
     size_t table = 0;
     rsc_bias_place bias = {args->bias_params, args->bias_params_offset};
-    if (!status) status = bias_begin(plan, call->batch, call->seq_q, call->seq_k, &table);
+    if (!status) status = rsc_attention_add_rotated(plan, call->batch, call->seq_q, call->seq_k, &table);
     if (!status)
         status = rsc_bias_chain(&state->bias, chain, &plan->desc.mask, call->q_offset, plan->desc.n_heads, call->seq_q,
                                 call->seq_k, bias, call->workspace, call->workspace_offset + table, &bias);
@@ -313,7 +265,7 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
 static bool accepts_cpu(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
 {
     (void)device;
-    return rsc_fused_accepts(desc, reason, reason_bytes);
+    return rsc_attention_has_positions(desc, reason, reason_bytes);
 }
 
 /* On a GPU that no tile of local memory fits, products are better than private vectors. */

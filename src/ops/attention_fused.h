@@ -19,9 +19,6 @@ typedef struct rsc_fused_state {
     bool flat;         /* the batch is in the first dimension, too; else in the third, which GPUs may limit to 65535 groups */
 } rsc_fused_state;
 
-/* Whether the fused kernels have the descriptor's position system; else false and the reason. */
-bool rsc_fused_accepts(const rosace_attention_desc *desc, char *reason, size_t reason_bytes);
-
 /* Adds the defines that do not depend on the row, makes `kernel` of the program `piece`, and the rotation. */
 rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *state, const char *piece, const char *kernel,
                               rsc_options *options);

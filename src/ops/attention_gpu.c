@@ -142,7 +142,7 @@ static bool accepts_gpu(const rosace_device_info *device, const rosace_attention
                  desc->head_dim, device->max_work_group_size, (unsigned long long)device->local_memory_bytes);
         return false;
     }
-    return rsc_fused_accepts(desc, reason, reason_bytes);
+    return rsc_attention_has_positions(desc, reason, reason_bytes);
 }
 
 static bool accepts_lanes(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason,

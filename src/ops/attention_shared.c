@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ * What the kernels that compute attention in one sweep share, fused and decode: the position systems they have, the order of
+ * their workspace (rotated copies of q and k, then a table of biases), views of tensors. */
+#include "attention.h"
+
+#include "../check.h"
+
+#include <stdio.h>
+
+bool rsc_attention_has_positions(const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
+{
+    if (desc->bias == ROSACE_BIAS_SHAW) {
+        snprintf(reason, reason_bytes, "ROSACE_BIAS_SHAW: path gemm has it");
+        return false;
+    }
+    if (desc->rerope_window) {
+        snprintf(reason, reason_bytes, "rerope_window %lld: path gemm has it", (long long)desc->rerope_window);
+        return false;
+    }
+    return true;
+}
+
+rosace_status rsc_attention_rotated_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq, size_t heads,
+                                          size_t *bytes)
+{
+    size_t n = rosace_dtype_size(plan->desc.dtype);
+    if (!rsc_mul(n, batch, &n) || !rsc_mul(n, seq, &n) || !rsc_mul(n, heads, &n) || !rsc_mul(n, plan->desc.head_dim, &n) ||
+        !rsc_add(n, RSC_WORKSPACE_ALIGN - 1, &n))
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu and length %zu overflow", batch, seq);
+    *bytes = n / RSC_WORKSPACE_ALIGN * RSC_WORKSPACE_ALIGN;
+    return ROSACE_OK;
+}
+
+static rosace_status overflow(size_t batch, size_t seq_q, size_t seq_k)
+{
+    return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: the bytes for batch %zu, seq_q %zu, seq_k %zu overflow", batch, seq_q,
+                    seq_k);
+}
+
+rosace_status rsc_attention_add_rotated(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k,
+                                        size_t *bytes)
+{
+    if (!plan->desc.rope) return ROSACE_OK;
+    size_t q = 0, k = 0;
+    rosace_status status = rsc_attention_rotated_bytes(plan, batch, seq_q, plan->desc.n_heads, &q);
+    if (!status) status = rsc_attention_rotated_bytes(plan, batch, seq_k, plan->desc.n_kv_heads, &k);
+    if (!status && (!rsc_add(*bytes, q, bytes) || !rsc_add(*bytes, k, bytes))) status = overflow(batch, seq_q, seq_k);
+    return status;
+}
+
+rosace_status rsc_attention_add_biases(const rosace_attention_plan *plan, const rsc_bias *bias, size_t batch, size_t seq_q,
+                                       size_t seq_k, size_t *bytes)
+{
+    size_t table = 0;
+    rosace_status status = rsc_bias_bytes(bias, &plan->desc.mask, plan->desc.n_heads, seq_q, seq_k, &table);
+    if (!status && !rsc_add(*bytes, table, bytes)) status = overflow(batch, seq_q, seq_k);
+    return status;
+}
+
+rosace_status rsc_attention_rotate(rosace_rope_plan *rope, rsc_chain *chain, const rsc_attention_call *call,
+                                   const rosace_tensor *from, const rosace_positions *positions, size_t bytes,
+                                   rosace_tensor *to)
+{
+    *to = rosace_tensor_bhsd(call->workspace, from->dtype, from->shape[0], from->shape[1], from->shape[2], from->shape[3]);
+    to->offset = (call->workspace_offset + bytes) / rosace_dtype_size(from->dtype);
+    rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
+    args.q = from;
+    args.q_out = to;
+    args.positions = *positions;
+    return rsc_rope_chain(rope, chain, &args);
+}
+
+rsc_attention_view rsc_attention_view_of(const rosace_tensor *t)
+{
+    return (rsc_attention_view){t->offset, (uint64_t)t->stride[0], (uint64_t)t->stride[1], (uint64_t)t->stride[2]};
+}
