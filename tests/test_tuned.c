@@ -2,6 +2,7 @@
  * What operations make of measurements: every stored choice gives the same answer, and a wrong one is as good as none. */
 #include "harness.h"
 
+#include "src/device.h"
 #include "src/ops/attention.h"
 #include "src/ops/matmul.h"
 #include "src/reference/reference.h"
@@ -104,7 +105,8 @@ START_TEST(every_choice_gives_the_same_answer)
         seen |= !strcmp(wanted, standard);
     }
     ck_assert_msg(seen, "%s is none of %zu candidates", standard, count);
-    ck_assert_uint_ge(count, 2);
+    /* Where loops end early only products are left to choose. */
+    ck_assert_uint_ge(count, rsc_device_ends_loops(harness_device_info()) ? 1 : 2);
     rosace_context_destroy(&context);
 }
 END_TEST

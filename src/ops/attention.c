@@ -116,6 +116,7 @@ static bool candidate(const rosace_device_info *device, const rosace_attention_d
         for (const rsc_attention_variant *row = tables[t]; row->name; row++) {
             char reason[256];
             if (row->path == ROSACE_PATH_DECODE && !may_decode(desc, desc->path)) continue;
+            if (desc->path == ROSACE_PATH_AUTO && !lasts(device, row)) continue;
             if (!suits(device, row) || !row->accepts(device, desc, reason, sizeof reason)) continue;
             *out = (rsc_attention_choice){.variant = row};
             if (!row->tile) {
