@@ -50,6 +50,36 @@ START_TEST(layers_as_in_torch)
                 /* logits up to 12 are subtracted from their maximum and added to the logarithm */
                 harness_check("cross_entropy", &loss, golden_values(c, "loss", rows),
                               (harness_tolerance){.absolute = ((double)classes + 16) * u * 12});
+            } else if (strncmp(c->name, "layernorm", 9) == 0) {
+                rosace_tensor out = harness_flat(dtype, rows * width, NULL);
+                rosace_array bias = {0};
+                if (golden_find(c, "bias"))
+                    bias = upload(c, "bias", dtype);
+                harness_ok(rosace_layernorm(context, queue, upload(c, "x", dtype), upload(c, "weight", dtype), bias, array_of(out),
+                                            rows, width, (float)golden_number(c, "eps", 0), 0, NULL, NULL));
+                /* x up to 8 less the mean of width of them, over a deviation of 2, times a weight up to 3 */
+                harness_check("layernorm", &out, golden_values(c, "out", rows * width),
+                              (harness_tolerance){.absolute = 12 * ((double)width + 8) * u});
+            } else if (strcmp(c->name, "activation") == 0) {
+                size_t count = golden_find(c, "x")->count;
+                rosace_tensor out = harness_flat(dtype, count, NULL);
+                harness_ok(rosace_activate(context, queue, (rosace_activation)golden_number(c, "function", -1), upload(c, "x", dtype),
+                                           array_of(out), count, 0, NULL, NULL));
+                /* transformers, too, loses what 1 + tanh cancels; erfc may be off by 16 ulp (table 7.4) */
+                harness_check("activation", &out, golden_values(c, "out", count),
+                              (harness_tolerance){.absolute = 16 * u, .relative = 64 * u});
+            } else if (strcmp(c->name, "softcap") == 0) {
+                size_t count = golden_find(c, "x")->count;
+                rosace_tensor x = harness_flat(dtype, count, golden_values(c, "x", count));
+                harness_ok(rosace_softcap(context, queue, array_of(x), count, (float)golden_number(c, "cap", 0), 0, NULL, NULL));
+                harness_check("softcap", &x, golden_values(c, "out", count), (harness_tolerance){.relative = 24 * u});
+            } else if (strcmp(c->name, "clamped_swiglu") == 0) {
+                size_t count = golden_find(c, "gate")->count;
+                rosace_tensor out = harness_flat(dtype, count, NULL);
+                harness_ok(rosace_clamped_swiglu(context, queue, upload(c, "gate", dtype), upload(c, "up", dtype), array_of(out),
+                                                 count, (float)golden_number(c, "alpha", 0), (float)golden_number(c, "limit", 0), 0,
+                                                 NULL, NULL));
+                harness_check("clamped_swiglu", &out, golden_values(c, "out", count), (harness_tolerance){.relative = 48 * u});
             }
         }
 }

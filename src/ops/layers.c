@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Embedding, RMS norm, SwiGLU, residual add and cross entropy: check, pick the program for the storage types, enqueue.
+ * Embedding, norms, activations, adds and cross entropy: check, pick the program for the storage types, enqueue.
  */
 #include <rosace/layers.h>
 
@@ -280,4 +280,223 @@ rosace_status rosace_cross_entropy(rosace_context *context, cl_command_queue que
     const size_t global = rows * plan->group;
     return layer_run(context, queue, entry, plan, "cross_entropy", 1, &global, &plan->group, status, num_wait, wait,
                      event);
+}
+
+static rosace_status check_eps(float eps) {
+    if (eps >= 0.0f && isfinite(eps)) return ROSACE_OK;
+    return rsc_fail(ROSACE_INVALID_ARGUMENT, "eps = %g: must be finite and not negative", (double)eps);
+}
+
+rosace_status rosace_layernorm(rosace_context *context, cl_command_queue queue, rosace_array x, rosace_array weight,
+                               rosace_array bias, rosace_array out, size_t rows, size_t width, float eps, cl_uint num_wait,
+                               const cl_event *wait, cl_event *event) {
+    rsc_range x_range, weight_range, bias_range, out_range;
+    const cl_int has_bias = bias.mem != NULL;
+    rosace_status status = check_context("layernorm", context, queue);
+    if (!status) status = check_count("rows", rows, most_rows);
+    if (!status) status = check_count("width", width, INT32_MAX);
+    if (!status) status = check_eps(eps);
+    if (!status) status = check_array(context, "x", &x, rows, width, false, &x_range);
+    if (!status) status = check_array(context, "weight", &weight, 1, width, false, &weight_range);
+    if (!status && has_bias) status = check_array(context, "bias", &bias, 1, width, false, &bias_range);
+    if (!status && has_bias && bias.dtype != weight.dtype)
+        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "bias.dtype = %d: must be that of weight, %d", (int)bias.dtype, (int)weight.dtype);
+    if (!status) status = check_array(context, "out", &out, rows, width, true, &out_range);
+    if (!status) status = check_in_place("out", &out, &out_range, "x", &x, &x_range);
+    if (!status) status = rsc_check_disjoint("out", &out_range, "weight", &weight_range);
+    if (!status && has_bias) status = rsc_check_disjoint("out", &out_range, "bias", &bias_range);
+    if (status) return status;
+
+    rsc_plan_entry *entry;
+    layer_plan *plan;
+    status = layer_acquire(context, "layernorm", (int)x.dtype, (int)weight.dtype, (int)out.dtype, &entry, &plan);
+    if (status) return status;
+    if (!has_bias) bias = weight; /* some buffer has to stand there */
+    const cl_ulong x_offset = x.offset, weight_offset = weight.offset, bias_offset = bias.offset, out_offset = out.offset,
+                   columns = width;
+    status = RSC_ARGS(plan->kernel, "layernorm", RSC_ARG(x.mem), RSC_ARG(x_offset), RSC_ARG(weight.mem), RSC_ARG(weight_offset),
+                      RSC_ARG(bias.mem), RSC_ARG(bias_offset), RSC_ARG(has_bias), RSC_ARG(out.mem), RSC_ARG(out_offset),
+                      RSC_ARG(columns), RSC_ARG(eps));
+    const size_t global = rows * plan->group;
+    return layer_run(context, queue, entry, plan, "layernorm", 1, &global, &plan->group, status, num_wait, wait, event);
+}
+
+rosace_status rosace_rmsnorm_heads(rosace_context *context, cl_command_queue queue, const rosace_tensor *x, rosace_array weight,
+                                   float eps, cl_uint num_wait, const cl_event *wait, cl_event *event) {
+    rsc_range x_range, weight_range;
+    size_t tokens = 0, rows = 0;
+    rosace_status status = check_context("rmsnorm_heads", context, queue);
+    if (!status && !x) status = rsc_fail(ROSACE_INVALID_ARGUMENT, "x is NULL");
+    if (!status) status = check_eps(eps);
+    if (!status && !rosace_dtype_size(x->dtype))
+        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "x.dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)x->dtype);
+    if (!status) status = rsc_check_tensor(context, "x", x, x->dtype, true, &x_range);
+    if (!status) status = rsc_check_readable("x", x->mem);
+    if (!status && (!rsc_mul(x->shape[0], x->shape[1], &tokens) || !rsc_mul(tokens, x->shape[2], &rows)))
+        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "x: batch, seq and heads overflow size_t");
+    if (!status) status = check_count("heads of x", rows, most_rows);
+    if (!status) status = check_array(context, "weight", &weight, 1, x->shape[3], false, &weight_range);
+    if (!status) status = rsc_check_disjoint("x", &x_range, "weight", &weight_range);
+    if (status) return status;
+
+    rsc_plan_entry *entry;
+    layer_plan *plan;
+    status = layer_acquire(context, "rmsnorm_heads", 0, (int)weight.dtype, (int)x->dtype, &entry, &plan);
+    if (status) return status;
+    const cl_ulong x_offset = x->offset, weight_offset = weight.offset, seq = x->shape[1], heads = x->shape[2], width = x->shape[3];
+    const cl_long batch_stride = x->stride[0], seq_stride = x->stride[1], head_stride = x->stride[2];
+    status = RSC_ARGS(plan->kernel, "rmsnorm_heads", RSC_ARG(x->mem), RSC_ARG(x_offset), RSC_ARG(batch_stride),
+                      RSC_ARG(seq_stride), RSC_ARG(head_stride), RSC_ARG(seq), RSC_ARG(heads), RSC_ARG(weight.mem),
+                      RSC_ARG(weight_offset), RSC_ARG(width), RSC_ARG(eps));
+    const size_t global = rows * plan->group;
+    return layer_run(context, queue, entry, plan, "rmsnorm_heads", 1, &global, &plan->group, status, num_wait, wait, event);
+}
+
+/* The functions of the kernel `activate` that are not activations. */
+enum { FUNCTION_SOFTCAP = ROSACE_ACTIVATION_RELU + 1, FUNCTION_SCALE };
+
+static rosace_status check_function(rosace_activation function) {
+    if (function >= ROSACE_ACTIVATION_SILU && function <= ROSACE_ACTIVATION_RELU) return ROSACE_OK;
+    return rsc_fail(ROSACE_INVALID_ARGUMENT, "function = %d: must be a rosace_activation", (int)function);
+}
+
+static rosace_status run_activate(rosace_context *context, cl_command_queue queue, const char *what, rosace_status status,
+                                  cl_int function, float p, rosace_array x, rosace_array out, size_t count, cl_uint num_wait,
+                                  const cl_event *wait, cl_event *event) {
+    rsc_range x_range, out_range;
+    if (!status) status = check_count("count", count, SIZE_MAX / 2);
+    if (!status) status = check_array(context, "x", &x, 1, count, false, &x_range);
+    if (!status) status = check_array(context, "out", &out, 1, count, true, &out_range);
+    if (!status) status = check_in_place("out", &out, &out_range, "x", &x, &x_range);
+    if (status) return status;
+
+    rsc_plan_entry *entry;
+    layer_plan *plan;
+    status = layer_acquire(context, "activate", (int)x.dtype, 0, (int)out.dtype, &entry, &plan);
+    if (status) return status;
+    const cl_ulong x_offset = x.offset, out_offset = out.offset, n = count;
+    status = RSC_ARGS(plan->kernel, what, RSC_ARG(x.mem), RSC_ARG(x_offset), RSC_ARG(out.mem), RSC_ARG(out_offset), RSC_ARG(n),
+                      RSC_ARG(function), RSC_ARG(p));
+    return run_elements(context, queue, entry, plan, what, count, status, num_wait, wait, event);
+}
+
+rosace_status rosace_activate(rosace_context *context, cl_command_queue queue, rosace_activation function, rosace_array x,
+                              rosace_array out, size_t count, cl_uint num_wait, const cl_event *wait, cl_event *event) {
+    rosace_status status = check_context("activate", context, queue);
+    if (!status) status = check_function(function);
+    return run_activate(context, queue, "activate", status, (cl_int)function, 0.0f, x, out, count, num_wait, wait, event);
+}
+
+rosace_status rosace_softcap(rosace_context *context, cl_command_queue queue, rosace_array x, size_t count, float cap,
+                             cl_uint num_wait, const cl_event *wait, cl_event *event) {
+    rosace_status status = check_context("softcap", context, queue);
+    if (!status && !(cap > 0.0f && isfinite(cap)))
+        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "cap = %g: must be finite and above 0", (double)cap);
+    return run_activate(context, queue, "softcap", status, FUNCTION_SOFTCAP, cap, x, x, count, num_wait, wait, event);
+}
+
+rosace_status rosace_scale(rosace_context *context, cl_command_queue queue, rosace_array x, size_t count, float factor,
+                           cl_uint num_wait, const cl_event *wait, cl_event *event) {
+    rosace_status status = check_context("scale", context, queue);
+    if (!status && !isfinite(factor))
+        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "factor = %g: must be finite", (double)factor);
+    return run_activate(context, queue, "scale", status, FUNCTION_SCALE, factor, x, x, count, num_wait, wait, event);
+}
+
+static rosace_status run_gated(rosace_context *context, cl_command_queue queue, const char *what, rosace_status status,
+                               cl_int function, float p, float limit, rosace_array gate, rosace_array up, rosace_array out,
+                               size_t count, cl_uint num_wait, const cl_event *wait, cl_event *event) {
+    rsc_range gate_range, up_range, out_range;
+    if (!status) status = check_count("count", count, SIZE_MAX / 2);
+    if (!status) status = check_array(context, "gate", &gate, 1, count, false, &gate_range);
+    if (!status) status = check_array(context, "up", &up, 1, count, false, &up_range);
+    if (!status) status = check_array(context, "out", &out, 1, count, true, &out_range);
+    if (!status) status = check_in_place("out", &out, &out_range, "gate", &gate, &gate_range);
+    if (!status) status = check_in_place("out", &out, &out_range, "up", &up, &up_range);
+    if (status) return status;
+
+    rsc_plan_entry *entry;
+    layer_plan *plan;
+    status = layer_acquire(context, "gated", (int)gate.dtype, (int)up.dtype, (int)out.dtype, &entry, &plan);
+    if (status) return status;
+    const cl_ulong gate_offset = gate.offset, up_offset = up.offset, out_offset = out.offset, n = count;
+    status = RSC_ARGS(plan->kernel, what, RSC_ARG(gate.mem), RSC_ARG(gate_offset), RSC_ARG(up.mem), RSC_ARG(up_offset),
+                      RSC_ARG(out.mem), RSC_ARG(out_offset), RSC_ARG(n), RSC_ARG(function), RSC_ARG(p), RSC_ARG(limit));
+    return run_elements(context, queue, entry, plan, what, count, status, num_wait, wait, event);
+}
+
+rosace_status rosace_gated(rosace_context *context, cl_command_queue queue, rosace_activation function, rosace_array gate,
+                           rosace_array up, rosace_array out, size_t count, cl_uint num_wait, const cl_event *wait,
+                           cl_event *event) {
+    rosace_status status = check_context("gated", context, queue);
+    if (!status) status = check_function(function);
+    return run_gated(context, queue, "gated", status, (cl_int)function, 0.0f, 0.0f, gate, up, out, count, num_wait, wait, event);
+}
+
+rosace_status rosace_clamped_swiglu(rosace_context *context, cl_command_queue queue, rosace_array gate, rosace_array up,
+                                    rosace_array out, size_t count, float alpha, float limit, cl_uint num_wait,
+                                    const cl_event *wait, cl_event *event) {
+    rosace_status status = check_context("clamped_swiglu", context, queue);
+    if (!status && !isfinite(alpha))
+        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "alpha = %g: must be finite", (double)alpha);
+    if (!status && !(limit > 0.0f && isfinite(limit)))
+        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "limit = %g: must be finite and above 0", (double)limit);
+    return run_gated(context, queue, "clamped_swiglu", status, 0, alpha, limit, gate, up, out, count, num_wait, wait, event);
+}
+
+rosace_status rosace_add_bias(rosace_context *context, cl_command_queue queue, rosace_array x, rosace_array bias, size_t rows,
+                              size_t width, cl_uint num_wait, const cl_event *wait, cl_event *event) {
+    rsc_range x_range, bias_range;
+    rosace_status status = check_context("add_bias", context, queue);
+    if (!status) status = check_count("rows", rows, most_rows);
+    if (!status) status = check_count("width", width, INT32_MAX);
+    if (!status) status = check_array(context, "x", &x, rows, width, true, &x_range);
+    if (!status) status = rsc_check_readable("x", x.mem);
+    if (!status) status = check_array(context, "bias", &bias, 1, width, false, &bias_range);
+    if (!status) status = rsc_check_disjoint("x", &x_range, "bias", &bias_range);
+    if (status) return status;
+
+    rsc_plan_entry *entry;
+    layer_plan *plan;
+    status = layer_acquire(context, "add_bias", (int)bias.dtype, 0, (int)x.dtype, &entry, &plan);
+    if (status) return status;
+    const cl_ulong bias_offset = bias.offset, x_offset = x.offset, columns = width;
+    status = RSC_ARGS(plan->kernel, "add_bias", RSC_ARG(bias.mem), RSC_ARG(bias_offset), RSC_ARG(x.mem), RSC_ARG(x_offset),
+                      RSC_ARG(columns));
+    const size_t global = round_up(width, plan->vec) / plan->vec * rows;
+    return layer_run(context, queue, entry, plan, "add_bias", 1, &global, NULL, status, num_wait, wait, event);
+}
+
+rosace_status rosace_scatter_add(rosace_context *context, cl_command_queue queue, rosace_array x, size_t x_rows, rosace_array ids,
+                                 rosace_array weights, rosace_array y, size_t rows, size_t width, cl_uint num_wait,
+                                 const cl_event *wait, cl_event *event) {
+    rsc_range x_range, ids_range, weights_range, y_range;
+    rosace_status status = check_context("scatter_add", context, queue);
+    if (!status) status = check_count("x_rows", x_rows, INT32_MAX);
+    if (!status) status = check_count("rows", rows, most_rows);
+    if (!status) status = check_count("width", width, INT32_MAX);
+    if (!status) status = check_array(context, "x", &x, x_rows, width, true, &x_range);
+    if (!status) status = rsc_check_readable("x", x.mem);
+    if (!status) status = check_int32(context, "ids", &ids, rows, &ids_range);
+    if (!status && weights.dtype != ROSACE_F32)
+        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "weights.dtype = %d: must be ROSACE_F32", (int)weights.dtype);
+    if (!status) status = check_array(context, "weights", &weights, rows, 1, false, &weights_range);
+    if (!status) status = check_array(context, "y", &y, rows, width, false, &y_range);
+    if (!status) status = rsc_check_disjoint("x", &x_range, "ids", &ids_range);
+    if (!status) status = rsc_check_disjoint("x", &x_range, "weights", &weights_range);
+    if (!status) status = rsc_check_disjoint("x", &x_range, "y", &y_range);
+    if (status) return status;
+
+    rsc_plan_entry *entry;
+    layer_plan *plan;
+    status = layer_acquire(context, "scatter_add", (int)y.dtype, 0, (int)x.dtype, &entry, &plan);
+    if (status) return status;
+    const cl_ulong ids_offset = ids.offset, weights_offset = weights.offset, y_offset = y.offset, x_offset = x.offset,
+                   columns = width;
+    const cl_int last = (cl_int)x_rows;
+    status = RSC_ARGS(plan->kernel, "scatter_add", RSC_ARG(ids.mem), RSC_ARG(ids_offset), RSC_ARG(weights.mem),
+                      RSC_ARG(weights_offset), RSC_ARG(y.mem), RSC_ARG(y_offset), RSC_ARG(x.mem), RSC_ARG(x_offset),
+                      RSC_ARG(last), RSC_ARG(columns));
+    const size_t global = round_up(width, plan->vec) / plan->vec * rows;
+    return layer_run(context, queue, entry, plan, "scatter_add", 1, &global, NULL, status, num_wait, wait, event);
 }

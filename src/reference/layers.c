@@ -48,3 +48,37 @@ void ref_cross_entropy(size_t rows, size_t classes, const double *logits, const 
         loss[r] = valid ? largest + log(sum) - row[targets[r]] : (double)NAN;
     }
 }
+
+void ref_layernorm(size_t rows, size_t width, double eps, const double *x, const double *weight, const double *bias, double *out)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const double *row = x + r * width;
+        double mean = 0, variance = 0;
+        for (size_t i = 0; i < width; i++)
+            mean += row[i] / (double)width;
+        for (size_t i = 0; i < width; i++)
+            variance += (row[i] - mean) * (row[i] - mean) / (double)width;
+        for (size_t i = 0; i < width; i++)
+            out[r * width + i] = (row[i] - mean) / sqrt(variance + eps) * weight[i] + (bias ? bias[i] : 0);
+    }
+}
+
+double ref_activation(int function, double x)
+{
+    static const double pi = 3.14159265358979323846;
+    switch (function) {
+    case 0: return x / (1 + exp(-x));
+    case 1: return x / 2 * erfc(-x / sqrt(2));
+    case 2: return x / (1 + exp(-2 * sqrt(2 / pi) * (x + 0.044715 * x * x * x))); /* (1 + tanh(u)) / 2 = 1 / (1 + exp(-2u)) */
+    case 3: return x > 0 ? x : 0;
+    default: return (double)NAN;
+    }
+}
+
+void ref_clamped_swiglu(size_t count, double alpha, double limit, const double *gate, const double *up, double *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        double g = fmin(gate[i], limit), u = fmax(-limit, fmin(limit, up[i]));
+        out[i] = (u + 1) * g / (1 + exp(-alpha * g));
+    }
+}

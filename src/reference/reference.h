@@ -60,5 +60,10 @@ void ref_matmul(size_t m, size_t n, size_t k, bool transpose_a, bool transpose_b
 void ref_rmsnorm(size_t rows, size_t width, double eps, const double *x, const double *weight, double *out);
 void ref_swiglu(size_t count, const double *gate, const double *up, double *out);
 void ref_cross_entropy(size_t rows, size_t classes, const double *logits, const int32_t *targets, double *loss);
+/* bias may be NULL. */
+void ref_layernorm(size_t rows, size_t width, double eps, const double *x, const double *weight, const double *bias, double *out);
+/* function: a rosace_activation. */
+double ref_activation(int function, double x);
+void ref_clamped_swiglu(size_t count, double alpha, double limit, const double *gate, const double *up, double *out);
 
 #endif

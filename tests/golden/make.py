@@ -15,11 +15,13 @@ import torch.nn.functional as F
 import transformers
 from torch.nn.attention.bias import causal_lower_right
 from torch.nn.attention.flex_attention import flex_attention
-from transformers import GPTNeoXConfig, LlamaConfig, T5Config, masking_utils
+from transformers import GPTNeoXConfig, GptOssConfig, LlamaConfig, T5Config, masking_utils
+from transformers.activations import ACT2FN
 from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLTextConfig, Qwen2VLVisionConfig
 from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLTextConfig
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.gpt_neox import modeling_gpt_neox as neox
+from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
 from transformers.models.gptj import modeling_gptj as gptj
 from transformers.models.llama import modeling_llama as llama
 from transformers.models.mpt.modeling_mpt import build_mpt_alibi_tensor
@@ -294,7 +296,7 @@ def attention():
 
 
 def layers():
-    golden = Golden("layers.txt", "Layers of torch and transformers' Llama, in double")
+    golden = Golden("layers.txt", "Layers of torch and transformers, in double")
     x, weight = random(3, 20), random(20)
     norm = torch.nn.RMSNorm(20, eps=1e-5, dtype=torch.float64)
     norm.weight.data = weight.double()
@@ -307,6 +309,19 @@ def layers():
     a, b, c = random(5, 7), random(7, 6), random(5, 6)
     golden.case("matmul", m=5, n=6, k=7, alpha=0.5, beta=-2, a=a, b=b, c=c,
                 out=torch.addmm(c.double(), a.double(), b.double(), alpha=0.5, beta=-2))
+    x, weight, bias = 2 * random(3, 20) + 1, random(20), random(20)
+    for name, b in ("layernorm", bias), ("layernorm_no_bias", None):
+        values = {} if b is None else {"bias": b}
+        golden.case(name, rows=3, width=20, eps=1e-5, x=x, weight=weight, **values, out=F.layer_norm(
+            x.double(), (20,), weight.double(), None if b is None else b.double(), 1e-5))
+    x = 3 * random(40)
+    for function, name in enumerate(("silu", "gelu", "gelu_pytorch_tanh", "relu")):
+        golden.case("activation", function=function, x=x, out=ACT2FN[name](x.double()))
+    golden.case("softcap", cap=2.5, x=x, out=2.5 * torch.tanh(x.double() / 2.5))
+    config = GptOssConfig(hidden_size=4, intermediate_size=20, num_local_experts=1, swiglu_limit=1.5)
+    gate, up = 2 * random(40), 2 * random(40)
+    gated = GptOssExperts(config)._apply_gate(torch.stack([gate, up], -1).flatten().double())
+    golden.case("clamped_swiglu", alpha=config.swiglu_alpha, limit=1.5, gate=gate, up=up, out=gated)
     golden.write()
 
 
