@@ -29,6 +29,7 @@
  */
 #include "lib/dtype.clh"
 #include "lib/exp.clh"
+#include "lib/extras.clh"
 #include "lib/host.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
@@ -370,7 +371,7 @@ static void end_tile(const query_tile *t, __global STORE *out, __global float *l
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-              __global const int *restrict ids, const rsc_attention_kernel_args args)
+              __global const int *restrict ids, const rsc_attention_kernel_args args EXTRAS_PARAMS)
 {
     const uint id = (uint)get_global_id(0), items = (args.tiles * args.group + args.per_item - 1) / args.per_item;
     const uint kv_head = id % args.near_heads + id / (args.near_heads * items) * args.near_heads;
@@ -418,6 +419,10 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
         line_hints hint_q = hints_for(q + after->head * args.q.head_stride + after->row * args.q.seq_stride,
                                       args.q.seq_stride, (int)min((uint)QUERIES, args.seq_q - after->row), QUERY_TURNS);
         begin_tile(&tile[i], q + tile[i].head * args.q.head_stride, ids, &args, batch, &hint_q, &hint_k, &hint_v);
+#if SINK
+        FOR_VECS tile[i].largest[u] = sink_largest(tile[i].head);
+        FOR_VECS tile[i].sum[u] = sink_sum(tile[i].head);
+#endif
     }
 
     for (int part = 0; part < 2; part++) {

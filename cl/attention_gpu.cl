@@ -26,6 +26,7 @@
  * bias is a piece before this one (position/alibi.clh).
  */
 #include "lib/dtype.clh"
+#include "lib/extras.clh"
 #include "lib/lane_xor.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
@@ -94,7 +95,7 @@ static void load_tile(__local float4 *to, int to_stride, __global const STORE *f
 __kernel SUB_GROUP_SIZE __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-              __global const int *restrict ids, const rsc_attention_kernel_args args)
+              __global const int *restrict ids, const rsc_attention_kernel_args args EXTRAS_PARAMS)
 {
     __local float4 query_tile[TILE_Q * Q4];
     __local float4 chunk[CHUNK_SIZE4];
@@ -137,8 +138,8 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
 #endif
     FOR_ROWS
     {
-        largest[i] = LEAST;
-        sum[i] = 0.0f;
+        largest[i] = sink_largest(head);
+        sum[i] = x == 0 ? sink_sum(head) : 0.0f;
 #if LOGN
         const int m = min(row_first + y + i * DOWN, row_last);
         scale[i] = args.q_scale * logn_factor(LOGN_POSITION(ids, &args, batch, m), args.inverse_log_train);

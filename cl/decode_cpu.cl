@@ -27,6 +27,7 @@
  */
 #include "lib/dtype.clh"
 #include "lib/exp.clh"
+#include "lib/extras.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
@@ -196,7 +197,7 @@ static void add_values(FLOATV (*result)[VECTORS], int rows, const float *weight,
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
            __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-           __global const int *restrict ids, __global float *restrict partial, const rsc_decode_kernel_args args)
+           __global const int *restrict ids, __global float *restrict partial, const rsc_decode_kernel_args args EXTRAS_PARAMS)
 {
     const uint id = (uint)get_global_id(0), tiles = args.row_tiles * args.kv_tiles;
     const uint tile = id % tiles, split = id / tiles % args.splits, batch = id / tiles / args.splits;
@@ -230,8 +231,9 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
 #if POSITION_BIAS
             param[r] = position_param(bias_params + args.bias_offset, head);
 #endif
-            largest[r] = LEAST;
+            largest[r] = split ? LEAST : sink_largest(head); /* the first split alone has it */
             sum[r] = 0.0f;
+            sum[r].s0 = split ? 0.0f : sink_sum(head);
         }
 
     const long place_first = (long)(w_first / args.group) + args.mask.q_offset;

@@ -30,6 +30,7 @@
  *   bias is a piece before this one (position/alibi.clh).
  */
 #include "lib/dtype.clh"
+#include "lib/extras.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
@@ -63,7 +64,7 @@
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
            __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-           __global const int *restrict ids, __global float *restrict partials, const rsc_decode_kernel_args args)
+           __global const int *restrict ids, __global float *restrict partials, const rsc_decode_kernel_args args EXTRAS_PARAMS)
 {
     __local float query[HEAD_DIM * ROWS];
     __local float chunk[TILE_K * (CHUNK + 1)];
@@ -108,6 +109,13 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
     float4 result[ROWS];
     FOR_ROWS result[r] = 0.0f;
     float largest = LEAST, sum = 0.0f;
+#if SINK
+    if (split == 0 && row < rows) { /* the first split alone has it */
+        const uint head = kv_head * args.group + (w_first + row) % args.group;
+        largest = sink_largest(head);
+        if (turn == 0) sum = sink_sum(head);
+    }
+#endif
 
     for (int part = 0; part < 2; part++) {
         const long base = part ? (long)visit.band_begin - head_keys : 0;

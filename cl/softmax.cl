@@ -26,6 +26,7 @@
  */
 #include "lib/dtype.clh"
 #include "lib/exp.clh"
+#include "lib/extras.clh"
 #include "lib/host.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
@@ -258,7 +259,7 @@ static void zero_columns(__global STORE *p, long begin, long end, uint lane, uin
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 masked_softmax(__global const STORE *scores, __global STORE *probs, __global const STORE *far, __global const float *bias_params,
                __global const float *shaw, __global float *histogram, __global const int *ids, __global float *lse,
-               const rsc_softmax_kernel_args args)
+               const rsc_softmax_kernel_args args EXTRAS_PARAMS)
 {
     GROUP_SCRATCH
     const uint lane = (uint)get_local_id(0);
@@ -378,8 +379,17 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
             sum = GROUP_SUM(horizontal_sum(sums.sum * exp2v(sums.most - base)));
         }
         /* No visible key, or none with a finite score: zeros. */
+#if SINK
+        /* Exponentials were measured from the largest score; the sum is from now on from that or the sink. */
+        const float sunk = sink_of(h), highest = sunk > most ? sunk : most, from = base_of((FLOATV)(highest)).s0;
+        const float rescale = sum == 0.0f ? 0.0f : exp2(base.s0 - from);
+        sum = sum * rescale + exp2(sunk - from);
+        most = highest;
+#else
+        const float rescale = 1.0f;
+#endif
         const bool empty = sum == 0.0f;
-        const float factor = empty ? 0.0f : 1.0f / sum;
+        const float factor = empty ? 0.0f : rescale / sum;
 
 
 #if SHAW

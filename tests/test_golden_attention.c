@@ -65,6 +65,13 @@ static void attention_on_path(const golden_case *c, rosace_dtype dtype, rosace_a
         args.bias_params_offset = t.offset;
     }
 
+    const golden_array *sinks = golden_find(c, "sink_logits");
+    if (sinks) {
+        rosace_tensor t = harness_flat(ROSACE_F32, sinks->count, sinks->values);
+        args.sink_logits = t.mem;
+        args.sink_logits_offset = t.offset;
+    }
+
     rosace_status status = rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, NULL);
     if (status == ROSACE_UNSUPPORTED && path == ROSACE_PATH_FUSED)
         return; /* the fused path may refuse a shape; the other may not */
@@ -93,6 +100,15 @@ START_TEST(attention_as_in_torch)
             for (rosace_attention_path path = ROSACE_PATH_GEMM; path <= ROSACE_PATH_FUSED; path++)
                 attention_on_path(c, dtypes[d], path, layout++ % HARNESS_LAYOUTS);
     }
+}
+END_TEST
+
+START_TEST(extras_as_in_torch)
+{
+    int turn = 0;
+    for (const golden_case *c = golden_read("attention_extras.txt"); c; c = c->next, turn++)
+        for (rosace_attention_path path = ROSACE_PATH_GEMM; path <= ROSACE_PATH_DECODE; path++)
+            attention_on_path(c, dtypes[turn % 2], path, turn % HARNESS_LAYOUTS);
 }
 END_TEST
 
@@ -162,5 +178,5 @@ START_TEST(matmul_as_in_torch)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("golden_attention", attention_as_in_torch, t5_buckets_as_in_transformers, alibi_slopes_as_in_mpt,
+HARNESS_DEVICE_SUITE("golden_attention", attention_as_in_torch, extras_as_in_torch, t5_buckets_as_in_transformers, alibi_slopes_as_in_mpt,
                      matmul_as_in_torch)

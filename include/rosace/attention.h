@@ -81,6 +81,10 @@ typedef struct rosace_attention_desc {
     int64_t bias_width;         /* SANDWICH: even, 2 to 4096 */
     bool bias_causal;           /* T5: all buckets are for keys at and before the query (decoders); keys after it count as its
                                    own place. False: half of them are for keys after it (encoders) */
+    bool sink_logits;           /* a call brings a logit per head that takes part in the softmax's sum and has no value, as an
+                                   invisible key would: sum_n exp(s[m, n]) + exp(sink[h]) under out and in lse; softcap does
+                                   not bend it (Miller 2023 with a logit of 0; learned: OpenAI 2025, gpt-oss). Rows without a
+                                   visible key are 0 with an lse of sink[h] (default false) */
 } rosace_attention_desc;
 #define ROSACE_ATTENTION_DESC_DEFAULT { .struct_size = sizeof(rosace_attention_desc), .mask = ROSACE_MASK_DEFAULT }
 
@@ -125,6 +129,8 @@ typedef struct rosace_attention_args {
     bool use_positions;      /* take q_positions and k_positions instead of that default (default false) */
     cl_mem workspace;        /* (default NULL: the plan's) */
     size_t workspace_offset_bytes, workspace_bytes; /* offset: a multiple of the device's CL_DEVICE_MEM_BASE_ADDR_ALIGN / 8 */
+    cl_mem sink_logits;      /* fp32 [n_heads]; -infinity: this head has none (default NULL: where the descriptor wants none) */
+    size_t sink_logits_offset;
 } rosace_attention_args;
 #define ROSACE_ATTENTION_ARGS_DEFAULT                                                                                  \
     {                                                                                                                  \
@@ -172,6 +178,8 @@ typedef struct rosace_softmax_args {
     size_t lse_offset;
     int64_t bias_max_distance, bias_buckets, bias_width; /* as in rosace_attention_desc */
     bool bias_causal;
+    cl_mem sink_logits; /* as in rosace_attention_args; given, they take part (default NULL: none) */
+    size_t sink_logits_offset;
 } rosace_softmax_args;
 #define ROSACE_SOFTMAX_ARGS_DEFAULT                                                                                    \
     {                                                                                                                  \

@@ -396,7 +396,7 @@ typedef struct plan_key {
     size_t n_heads, n_kv_heads, head_dim, queries;
     int64_t bias_max_distance, bias_buckets, bias_width, rerope_window, logn_train_len;
     float scale, softcap;
-    int dtype, bias, bias_causal, has_rope;
+    int dtype, bias, bias_causal, has_rope, sink_logits, unused;
 } plan_key;
 
 static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_attention_choice *choice)
@@ -428,6 +428,7 @@ static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_
     if (choice->variant->path == ROSACE_PATH_DECODE) /* few enough, yet not a plan for each number of them */
         for (key->queries = 1; key->queries < desc->max_seq_q && key->queries < RSC_DECODE_QUERIES;) key->queries *= 2;
     key->bias = (int)desc->bias;
+    key->sink_logits = desc->sink_logits;
 }
 
 static rosace_status make_cached(rosace_context *context, const void *desc, void **plan)

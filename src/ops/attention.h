@@ -11,6 +11,7 @@
 #include "../context.h"
 #include "../position/bias.h"
 #include "../queue.h"
+#include "attention_extras.h"
 #include "shared/attention_args.h"
 
 /* A call whose arguments are checked and whose defaults are resolved. Tensors keep their strides. */

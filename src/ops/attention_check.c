@@ -88,7 +88,7 @@ typedef struct extra {
     const char *name;
     rsc_range range;
 } extra;
-enum { MAX_EXTRAS = 8 };
+enum { MAX_EXTRAS = 12 };
 typedef struct extras {
     extra list[MAX_EXTRAS];
     unsigned count;
@@ -165,6 +165,15 @@ static rosace_status check_bias_buffers(const rosace_attention_plan *plan, extra
                                false);
     }
     return status;
+}
+
+static rosace_status check_sinks(const rosace_attention_plan *plan, extras *inputs, const rosace_attention_args *args)
+{
+    const size_t heads = plan->desc.n_heads;
+    if (!plan->desc.sink_logits)
+        return args->sink_logits ? INVALID("sink_logits: not NULL, but the descriptor's sink_logits is false") : ROSACE_OK;
+    if (!args->sink_logits) return INVALID("sink_logits: NULL, the descriptor wants %zu floats", heads);
+    return add_array(plan->context, inputs, "sink_logits", args->sink_logits, args->sink_logits_offset, heads, false);
 }
 
 static rosace_status check_workspace(const rosace_attention_plan *plan, const rosace_attention_args *args, size_t needed,
@@ -257,6 +266,7 @@ rosace_status rsc_attention_check_args(const rosace_attention_plan *plan, rosace
     if (!status) status = resolve_q_offset(call);
     if (!status) status = check_all_positions(plan, &inputs, call);
     if (!status) status = check_bias_buffers(plan, &inputs, args);
+    if (!status) status = check_sinks(plan, &inputs, args);
     if (status) return status;
 
     if (args->lse) {

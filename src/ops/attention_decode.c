@@ -156,6 +156,8 @@ static rosace_status build(rosace_attention_plan *plan, decode_state *state, con
     rsc_option_int(options, "SOFTCAP", desc->softcap > 0.0f);
     rsc_option_int(options, "LOGN", desc->logn_train_len > 0);
     rsc_option_int(options, "LANES", state->lanes);
+    const rsc_extras_desc extras = rsc_attention_extras(desc);
+    rsc_extras_options(&extras, options);
     const rsc_bias_desc bias = rsc_attention_bias(desc);
     const char *pieces[4] = {NULL};
     rsc_bias_pieces(desc->bias, piece, pieces);
@@ -403,6 +405,9 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     const cl_mem partial = packed.splits > 1 ? call->workspace : args->out.mem;
     status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(q.mem), RSC_ARG(k.mem), RSC_ARG(args->v.mem),
                       RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(bias), RSC_ARG(ids), RSC_ARG(partial), RSC_ARG(packed));
+    const rsc_extras_desc wanted = rsc_attention_extras(desc);
+    const rsc_extras extras = rsc_attention_extras_of(args);
+    if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, 9);
     if (status) return status;
     const size_t groups = (size_t)packed.row_tiles * packed.kv_tiles * packed.splits * call->batch;
     const size_t global = groups * state->items, local = state->items;

@@ -87,6 +87,8 @@ rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *stat
     rsc_option_int(options, "DTYPE_F16", desc->dtype == ROSACE_F16);
     rsc_option_int(options, "SOFTCAP", desc->softcap > 0.0f);
     rsc_option_int(options, "LOGN", desc->logn_train_len > 0);
+    const rsc_extras_desc extras = rsc_attention_extras(desc);
+    rsc_extras_options(&extras, options);
     const rsc_bias_desc bias = rsc_attention_bias(desc);
     const char *pieces[3];
     rsc_bias_pieces(desc->bias, piece, pieces);
@@ -251,6 +253,9 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
     const cl_mem ids = packed.use_ids ? call->q_positions.ids : q.mem;
     status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(q.mem), RSC_ARG(k.mem), RSC_ARG(args->v.mem),
                       RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(params), RSC_ARG(ids), RSC_ARG(packed));
+    const rsc_extras_desc wanted = rsc_attention_extras(&plan->desc);
+    const rsc_extras extras = rsc_attention_extras_of(args);
+    if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, 8);
     if (status) return status;
     size_t groups = ((size_t)packed.tiles * packed.group + packed.per_item - 1) / packed.per_item, items = 0;
     const size_t batch = state->flat ? call->batch : 1;

@@ -117,7 +117,8 @@ static rosace_status create(rosace_attention_plan *plan)
                                       .device_class = rosace_context_device_info(plan->context)->device_class,
                                       .rerope = desc->rerope_window > 0,
                                       .logn = desc->logn_train_len > 0,
-                                      .softcap = desc->softcap > 0.0f};
+                                      .softcap = desc->softcap > 0.0f,
+                                      .extras = rsc_attention_extras(desc)};
     const rsc_matmul_desc scores = {.a = dtype, .b = dtype, .c = ROSACE_F32, .transpose_b = true, .prefer_clblast = clblast, .one_kernel = true};
     const rsc_matmul_desc values = {.a = ROSACE_F32, .b = dtype, .c = ROSACE_F32, .prefer_clblast = clblast, .one_kernel = true};
     const rsc_matmul_desc shaw_key = {.a = dtype, .b = ROSACE_F32, .c = ROSACE_F32, .transpose_b = true, .prefer_clblast = clblast, .one_kernel = true};
@@ -389,6 +390,7 @@ static rosace_status softmax(const run *r)
         .lse = args->lse,
         .rows = r->rows,
         .matrices = r->batches * r->heads,
+        .extras = rsc_attention_extras_of(args),
         .args = {.scores = view,
                  .probs = view,
                  .mask = rsc_mask_pack(&desc->mask, r->call->q_offset, (int64_t)r->call->seq_k),

@@ -157,6 +157,10 @@ static bool accepts(const rosace_device_info *device, const rosace_attention_des
         snprintf(reason, bytes, "fp32: the instruction takes fp16");
         return false;
     }
+    if (desc->sink_logits) {
+        snprintf(reason, bytes, "sink_logits: all other rows have them");
+        return false;
+    }
     if (!tile_at(device, &way, desc->head_dim, 0)) {
         snprintf(reason, bytes, "head_dim %zu: no tile fits registers, work-groups of %zu and %llu bytes of local memory",
                  desc->head_dim, device->max_work_group_size, (unsigned long long)device->local_memory_bytes);

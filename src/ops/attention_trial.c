@@ -18,7 +18,7 @@ static const float tolerance = 0x1p-7f;
 typedef struct trial {
     rosace_context *context;
     cl_command_queue queue;
-    cl_mem q, k, v, out, lse, bias_params;
+    cl_mem q, k, v, out, lse, bias_params, sink_logits;
     size_t out_count, lse_count;
 } trial;
 
@@ -71,6 +71,8 @@ static rosace_status prepare(trial *t, const rosace_attention_desc *desc)
     if (!status) status = fill(t, desc->dtype, KEYS * kv_row, -63, 3, "attention trial: v", &t->v);
     const rsc_bias_desc bias = rsc_attention_bias(desc);
     const size_t params = rsc_bias_params(&bias, desc->n_heads);
+    if (!status && desc->sink_logits)
+        status = fill(t, ROSACE_F32, desc->n_heads, -63, 5, "attention trial: sink_logits", &t->sink_logits);
     if (!status && params) status = fill(t, ROSACE_F32, params, 1, 4, "attention trial: bias_params", &t->bias_params);
     if (!status)
         status = rsc_buffer_create(t->context, t->out_count * rosace_dtype_size(desc->dtype), CL_MEM_WRITE_ONLY, NULL,
@@ -83,7 +85,7 @@ static rosace_status prepare(trial *t, const rosace_attention_desc *desc)
 
 static void clean_up(trial *t)
 {
-    const cl_mem buffers[] = {t->q, t->k, t->v, t->out, t->lse, t->bias_params};
+    const cl_mem buffers[] = {t->q, t->k, t->v, t->out, t->lse, t->bias_params, t->sink_logits};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         if (buffers[i]) clReleaseMemObject(buffers[i]);
     if (t->queue) clReleaseCommandQueue(t->queue);
@@ -100,6 +102,7 @@ static rosace_status run(trial *t, rosace_attention_plan *plan, float **results)
     args.out = rosace_tensor_bshd(t->out, desc->dtype, 1, QUERIES, desc->n_heads, desc->head_dim);
     args.lse = t->lse;
     args.bias_params = t->bias_params;
+    args.sink_logits = t->sink_logits;
     const size_t element = rosace_dtype_size(desc->dtype);
     float *values = rsc_calloc(t->context, t->out_count + t->lse_count, sizeof *values);
     uint16_t *halves = element == 2 ? rsc_calloc(t->context, t->out_count, element) : NULL;

@@ -57,7 +57,7 @@ static rosace_status check_softmax(rosace_context *context, rosace_softmax_args 
         return INVALID("scores.dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)scores->dtype);
     *probs = args->probs && !rsc_same_tensor(args->probs, scores) ? args->probs : scores;
     const bool in_place = *probs == scores;
-    rsc_range scores_range, probs_range, bias_range, lse_range;
+    rsc_range scores_range, probs_range, bias_range, lse_range, sink_range = {.parent = NULL};
     rosace_status status = rsc_check_tensor(context, "scores", scores, scores->dtype, in_place, &scores_range);
     if (!status && in_place) status = rsc_check_readable("scores", scores->mem);
     if (!status) status = rsc_check_tensor(context, "probs", *probs, scores->dtype, true, &probs_range);
@@ -75,8 +75,12 @@ static rosace_status check_softmax(rosace_context *context, rosace_softmax_args 
     const size_t heads = scores->shape[2];
     const rsc_bias_desc given = {args->bias, args->bias_max_distance, args->bias_buckets, args->bias_width, args->bias_causal};
     status = check_bias(context, &given, args->bias_params, args->bias_params_offset, heads, bias, &bias_range);
+    if (!status && args->sink_logits)
+        status = rsc_check_array(context, "sink_logits", args->sink_logits, args->sink_logits_offset, heads, sizeof(cl_float),
+                                 false, &sink_range);
     if (!status && !in_place) status = rsc_check_disjoint_tensors(context, "probs", *probs, "scores", scores);
     if (!status && bias_range.parent) status = rsc_check_disjoint("probs", &probs_range, "bias_params", &bias_range);
+    if (!status && sink_range.parent) status = rsc_check_disjoint("probs", &probs_range, "sink_logits", &sink_range);
     if (status || !args->lse) return status;
     size_t count;
     if (!rsc_mul(scores->shape[0] * heads, scores->shape[1], &count))
@@ -85,13 +89,14 @@ static rosace_status check_softmax(rosace_context *context, rosace_softmax_args 
     if (!status) status = rsc_check_disjoint("lse", &lse_range, "scores", &scores_range);
     if (!status) status = rsc_check_disjoint("lse", &lse_range, "probs", &probs_range);
     if (!status && bias_range.parent) status = rsc_check_disjoint("lse", &lse_range, "bias_params", &bias_range);
+    if (!status && sink_range.parent) status = rsc_check_disjoint("lse", &lse_range, "sink_logits", &sink_range);
     return status;
 }
 
 /* What the context keeps: kernels for one set of choices, under a key that is zero-filled before it is set. */
 typedef struct kept_key {
     int64_t max_distance, buckets, width;
-    int32_t bias, bias_causal, dtype, softcap, device_class, unused;
+    int32_t bias, bias_causal, dtype, softcap, device_class, sink;
 } kept_key;
 
 typedef struct kept {
@@ -152,7 +157,8 @@ static rosace_status make_softmax(rosace_context *context, const void *key, void
     const rsc_softmax_desc desc = {.dtype = (rosace_dtype)wanted->dtype,
                                    .bias = (rosace_bias_kind)wanted->bias,
                                    .device_class = (rosace_device_class)wanted->device_class,
-                                   .softcap = wanted->softcap != 0};
+                                   .softcap = wanted->softcap != 0,
+                                   .extras = {.sink = wanted->sink != 0}};
     kept *self;
     rosace_status status = keep(context, wanted, &self, plan);
     if (status) return status;
@@ -174,6 +180,7 @@ static rsc_softmax_call softmax_call(const rosace_softmax_args *args, const rosa
                               .probs = probs->mem,
                               .bias_params = bias.mem,
                               .lse = args->lse,
+                              .extras = {.sink_logits = args->sink_logits, .args = {.sink_offset = args->sink_logits_offset}},
                               .rows = scores->shape[1],
                               .matrices = scores->shape[0] * heads,
                               .args = {.scores = view_of(scores),
@@ -211,6 +218,7 @@ rosace_status rsc_masked_softmax_as(rosace_context *context, cl_command_queue qu
     kept_key key;
     set_key(&key, &bias, args.scores.dtype, args.softcap > 0.0f);
     key.device_class = (int32_t)device_class;
+    key.sink = args.sink_logits != NULL;
     rsc_plan_entry *entry = NULL;
     void *plan = NULL;
     status = rsc_plan_acquire(context, "masked softmax", &key, sizeof key, make_softmax, drop, &key, &entry, &plan);

@@ -7,6 +7,7 @@
 
 #include "../context.h"
 #include "../queue.h"
+#include "attention_extras.h"
 #include "shared/softmax_args.h"
 
 /* What the code depends on. */
@@ -15,6 +16,7 @@ typedef struct rsc_softmax_desc {
     rosace_bias_kind bias;
     rosace_device_class device_class; /* the device's own, or another's for tests of its division of work */
     bool rerope, logn, softcap;
+    rsc_extras_desc extras;
 } rsc_softmax_desc;
 
 typedef struct rsc_softmax {
@@ -23,6 +25,7 @@ typedef struct rsc_softmax {
     size_t busy;  /* work-items that keep the device busy */
     const rosace_device_info *device;
     bool shaw;
+    rsc_extras_desc extras;
 } rsc_softmax;
 
 rosace_status rsc_softmax_create(rosace_context *context, const rsc_softmax_desc *desc, rsc_softmax *out);
@@ -33,6 +36,7 @@ typedef struct rsc_softmax_call {
     cl_mem scores, probs, far, bias_params, shaw, histogram, ids, lse;
     size_t rows, matrices;
     rsc_softmax_kernel_args args;
+    rsc_extras extras;
 } rsc_softmax_call;
 rosace_status rsc_softmax_chain(const rsc_softmax *softmax, rsc_chain *chain, const rsc_softmax_call *call);
 

@@ -35,10 +35,12 @@ rosace_status rsc_softmax_create(rosace_context *context, const rsc_softmax_desc
     rsc_option_int(&options, "REROPE", desc->rerope);
     rsc_option_int(&options, "LOGN", desc->logn);
     rsc_option_int(&options, "SOFTCAP", desc->softcap);
+    rsc_extras_options(&desc->extras, &options);
     *out = (rsc_softmax){.group = group,
                          .busy = 8 * (size_t)(device->compute_units ? device->compute_units : 1),
                          .device = device,
-                         .shaw = desc->bias == ROSACE_BIAS_SHAW};
+                         .shaw = desc->bias == ROSACE_BIAS_SHAW,
+                         .extras = desc->extras};
     return rsc_kernel_create(context, pieces, "masked_softmax", &options, &out->kernel);
 }
 
@@ -87,6 +89,7 @@ rosace_status rsc_softmax_chain(const rsc_softmax *softmax, rsc_chain *chain, co
     status =
         RSC_ARGS(softmax->kernel, "masked_softmax", RSC_ARG(call->scores), RSC_ARG(call->probs), RSC_ARG(far), RSC_ARG(params),
                  RSC_ARG(shaw), RSC_ARG(histogram), RSC_ARG(ids), RSC_ARG(lse), RSC_ARG(args));
+    if (!status) status = rsc_extras_set(&softmax->extras, &call->extras, softmax->kernel, "masked_softmax", 9);
     if (status) return status;
     const size_t runs = (call->rows + args.rows_per_item - 1) / args.rows_per_item;
     const size_t global = runs * call->matrices * softmax->group, local = softmax->group;

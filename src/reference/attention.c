@@ -24,6 +24,15 @@ static double softmax_row(size_t count, double *row)
     return largest + log(sum);
 }
 
+void ref_sink(double sink, size_t count, double *row, double *lse)
+{
+    double total = *lse, largest = sink > total ? sink : total;
+    if (largest == -(double)INFINITY) return;
+    *lse = largest + log(exp(sink - largest) + exp(total - largest));
+    for (size_t n = 0; n < count; n++)
+        row[n] *= exp(total - *lse);
+}
+
 static double softcapped(double score, double softcap) { return softcap != 0 ? softcap * tanh(score / softcap) : score; }
 
 void ref_masked_softmax(const rosace_mask *mask, int64_t q_offset, size_t batch, size_t seq_q, size_t heads, size_t seq_k,
@@ -208,6 +217,8 @@ void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *
                                        ? score(&p, b, m, h, n)
                                        : -(double)INFINITY;
                 double total = softmax_row(args->seq_k, p.weights);
+                if (args->sink_logits)
+                    ref_sink(args->sink_logits[h], args->seq_k, p.weights, &total);
                 if (args->lse)
                     args->lse[(b * p.heads + h) * args->seq_q + m] = total;
                 for (size_t d = 0; d < p.dim; d++)

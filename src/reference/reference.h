@@ -43,6 +43,7 @@ typedef struct ref_attention_args {
     const int32_t *q_positions, *k_positions; /* [batch*seq] for rope and log-n; NULL: default */
     double *out;                  /* [batch, seq_q, n_heads, head_dim] */
     double *lse;                  /* [batch, n_heads, seq_q] or NULL */
+    const double *sink_logits;    /* [n_heads], or NULL: none */
 } ref_attention_args;
 /* Without memory for its copies of q and k, out is NaN throughout. */
 void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *args);
@@ -50,6 +51,8 @@ void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *
 /* scores [batch, seq_q, n_heads, seq_k] in place, meaning as rosace_masked_softmax; bias and lse may be NULL */
 void ref_masked_softmax(const rosace_mask *mask, int64_t q_offset, size_t batch, size_t seq_q, size_t heads, size_t seq_k,
                         double scale, double softcap, const ref_bias *bias, double *scores, double *lse);
+/* Adds a logit without a value to a row of probabilities and its log-sum-exp. */
+void ref_sink(double sink, size_t count, double *row, double *lse);
 /* out [seq_q, heads, seq_k] */
 void ref_mask_matrix(const rosace_mask *mask, int64_t q_offset, size_t seq_q, size_t heads, size_t seq_k,
                      const ref_bias *bias, double *out);

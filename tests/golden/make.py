@@ -9,6 +9,7 @@ for all files: a line "case NAME" begins a case; each further line is "KEY COUNT
 include/rosace gives their axes; '#' begins a comment. Numbers have 9 digits, which is enough to give back every fp32.
 """
 import pathlib
+import types
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ from transformers.models.qwen2_vl.configuration_qwen2_vl import Qwen2VLTextConfi
 from transformers.models.qwen3_vl.configuration_qwen3_vl import Qwen3VLTextConfig
 from transformers.models.bloom.modeling_bloom import build_alibi_tensor
 from transformers.models.gpt_neox import modeling_gpt_neox as neox
+from transformers.models.gpt_oss import modeling_gpt_oss as gpt_oss
 from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
 from transformers.models.gptj import modeling_gptj as gptj
 from transformers.models.llama import modeling_llama as llama
@@ -292,6 +294,24 @@ def attention():
     golden.write()
 
 
+def extras():
+    golden = Golden("attention_extras.txt", "Attention of torch and transformers with what a call may bring beside a bias by distance")
+    # gpt-oss's own function; its lse is not among what it returns
+    for name, past in ("sinks", 0), ("sinks_longer", 3):
+        sinks = torch.tensor([0.5, -1.25, 3.0, 0.0])
+
+        def sunk(q, k, v):
+            module = types.SimpleNamespace(num_key_value_groups=2, sinks=sinks.double(), training=False)
+            hide = torch.full((6, 6 + past), -float("inf"), dtype=torch.float64).triu(1 + past)
+            out, _ = gpt_oss.eager_attention_forward(module, q, k, v, hide, 0.25)
+            scores = 0.25 * q @ k.repeat_interleave(2, 1).transpose(2, 3) + hide
+            sink = sinks.double().reshape(1, 4, 1, 1).expand(1, 4, 6, 1)
+            return out.transpose(1, 2), torch.cat([scores, sink], -1).logsumexp(-1)
+
+        attention_case(golden, name, sunk, heads=4, kv_heads=2, seq_q=6, seq_k=6 + past, causal=1, sink_logits=sinks)
+    golden.write()
+
+
 # ---- Layers ------------------------------------------------------------------------------------------------------------
 
 
@@ -326,6 +346,6 @@ def layers():
 
 
 if __name__ == "__main__":
-    for make in rope, mask, attention, layers:
+    for make in rope, mask, attention, extras, layers:
         torch.manual_seed(1)
         make()
