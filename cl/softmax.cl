@@ -207,31 +207,21 @@ static void add_chunk(lane_sums *to, FLOATV x0, FLOATV x1, FLOATV x2, FLOATV x3)
 #if DTYPE_F16
 #define ZERO_VECTOR VECTOR_PASTE(ushort, VEC)
 #define store_zero(p, i) vstorev((ZERO_VECTOR)(0), 0, (__global ushort *)(p) + (i))
-#define store_zero_past(p, i) store_past((ZERO_VECTOR)(0), ZERO_VECTOR, (p) + (i))
 #else
 #define store_zero(p, i) storev((FLOATV)(0.0f), p, i)
-#define store_zero_past(p, i) store_past((FLOATV)(0.0f), FLOATV, (p) + (i))
 #endif
 
-/* Elements from p, 1 to VEC, to the next address where a vector may be stored past the caches. */
-static long to_whole_vector(__global const STORE *p)
-{
-    return VEC - (long)((size_t)p / sizeof(STORE) % VEC);
-}
-
-/* Both ends of what is stored past the caches share a line with what is not, which costs more than short runs gain. */
-#define WORTH_PAST (64 * VEC)
-
-static void zero_columns(__global STORE *p, long begin, long end, uint lane, uint past)
+/* On a CPU device the lines a page ahead are asked for, since a store waits for its line to be read. Stores past the caches
+ * read none, but on a Sapphire Rapids Xeon two cores write no more than 20 GB/s that way, and 29 GB/s this way. */
+static void zero_columns(__global STORE *p, long begin, long end, uint lane)
 {
     long c = begin + lane * VEC;
+    for (; c + VEC <= end; c += STEP) {
 #if GROUP == 1
-    if (past && end - begin >= WORTH_PAST) {
-        store_zero(p, c);
-        for (c += to_whole_vector(p + c); c + VEC <= end; c += VEC) store_zero_past(p, c);
-    }
+        if ((uint)c * (uint)sizeof(STORE) % 64 < VEC * (uint)sizeof(STORE)) prefetch_line((__global const uchar *)(p + c) + 4096);
 #endif
-    for (; c + VEC <= end; c += STEP) store_zero(p, c);
+        store_zero(p, c);
+    }
     if (c >= end) return;
 #if GROUP == 1
     if (end - begin >= VEC) {
@@ -276,7 +266,6 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
 #if KEPT
     float kept[KEPT + VEC];
 #endif
-    const uint past = args.write_past;
 #if GROUP == 1
     const bool fetch_to = (__global const STORE *)probs != scores;
 #endif
@@ -349,7 +338,11 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
             most = horizontal_max(most_v);
             base = base_of((FLOATV)(most));
             FLOATV sum_v = (FLOATV)(0.0f);
+            /* Memory would rest meanwhile: the next row's scores, at the same columns, come to the second level of caches. */
+            __global const STORE *next_head = row.scores + args.scores.row_stride + begin[0] + shift[0];
+            __global const STORE *next_band = row.scores + args.scores.row_stride + begin[1] + shift[1] - at_band;
             for (int i = 0; i < filled; i += VEC) {
+                prefetch_near((__private const void *)(size_t)((i < at_band ? next_head : next_band) + i));
                 const FLOATV e = exp2v(vloadv(0, kept + i) - base);
                 sum_v += e;
                 vstorev(e, 0, kept + i);
@@ -439,15 +432,15 @@ masked_softmax(__global const STORE *scores, __global STORE *probs, __global con
             }
         }
         if (begin[0] < end[0]) {
-            zero_columns(to, 0, begin[0] + shift[0], lane, past);
+            zero_columns(to, 0, begin[0] + shift[0], lane);
         } else {
             begin[0] = end[0] = -shift[0];
         }
         if (begin[1] < end[1]) {
-            zero_columns(to, end[0] + shift[0], begin[1] + shift[1], lane, past);
-            zero_columns(to, end[1] + shift[1], args.columns, lane, past);
+            zero_columns(to, end[0] + shift[0], begin[1] + shift[1], lane);
+            zero_columns(to, end[1] + shift[1], args.columns, lane);
         } else {
-            zero_columns(to, end[0] + shift[0], args.columns, lane, past);
+            zero_columns(to, end[0] + shift[0], args.columns, lane);
         }
         if (args.has_lse && lane == 0)
             lse[args.lse_offset + ((ulong)b * args.heads + h) * args.lse_rows + m] = empty ? -INFINITY : most * M_LN2_F + log(sum);

@@ -33,7 +33,6 @@ typedef struct rsc_softmax_kernel_args {
     float scale, softcap;
     float far_scale;                /* ReRoPE: factor of the far scores beside scale */
     float inverse_log_train;        /* log-n: 1 / ln(training length) */
-    RSC_U32 write_past;             /* 1: results are too many for a cache, so zeros need not go there */
 } rsc_softmax_kernel_args;
 
 #endif

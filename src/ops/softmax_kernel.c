@@ -7,9 +7,6 @@
 
 enum { MAX_KEPT = 8192 }; /* 32 KiB: most of a first-level cache */
 
-/* Elements of a result that no cache of a few cores is going to hold until somebody reads it. */
-static const size_t past_caches = (size_t)8 << 20;
-
 /* A CPU device takes rows per work-item in vectors of its own width, any other spreads a row over a small group. */
 static void choose_shape(const rosace_device_info *device, rosace_device_class device_class, unsigned *vec, unsigned *group)
 {
@@ -83,7 +80,6 @@ rosace_status rsc_softmax_chain(const rsc_softmax *softmax, rsc_chain *chain, co
     if (!call->rows || !call->matrices) return ROSACE_OK;
     rsc_softmax_kernel_args args = call->args;
     args.rows_per_item = rows_per_item(softmax, call);
-    args.write_past = call->scores != call->probs && call->rows * call->matrices > past_caches / (args.columns + 1);
     rosace_status status = rsc_check_loops(softmax->device, "masked_softmax", turns_of_row(softmax, call) * args.rows_per_item);
     if (status) return status;
     status =
