@@ -190,6 +190,31 @@ ROSACE_API rosace_status rosace_masked_softmax(rosace_context *context, cl_comma
                                                const rosace_softmax_args *args, cl_uint num_wait, const cl_event *wait,
                                                cl_event *event);
 
+/* Results of attention over parts of the keys, put together to the result over all of them: of a prefix's cache and of what
+ * follows it, or of keys on several devices (flash-decoding: Dao et al. 2023; ring attention: Liu et al. 2023):
+ *     lse = log sum_i exp(lse_i)      out = sum_i exp(lse_i - lse) out_i
+ * Parts are what rosace_attention gives for the same queries; a key counts once for each part that sees it, a learned sink once
+ * for each part that has it. A part's rows with an lse of -infinity have no weight, whatever they hold; rows that have no other
+ * become 0 with an lse of -infinity. Arithmetic is fp32; all results are of one dtype. More than 8: merge what is merged.
+ * Errors: ROSACE_INVALID_ARGUMENT before anything is enqueued; ROSACE_BUILD_FAILED, ROSACE_OPENCL_ERROR. */
+typedef struct rosace_attention_part {
+    rosace_tensor out;
+    cl_mem lse; /* fp32 [batch, n_heads, seq_q], packed */
+    size_t lse_offset;
+} rosace_attention_part;
+typedef struct rosace_attention_merge_args {
+    size_t struct_size;
+    const rosace_attention_part *parts; /* read during the call */
+    size_t count;                       /* of parts: 2 to 8 */
+    rosace_tensor out;                  /* [batch, seq_q, n_heads, head_dim], any head_dim; a part's out, or apart from all */
+    cl_mem lse;                         /* a part's, or apart from all (default NULL: not wanted) */
+    size_t lse_offset;
+} rosace_attention_merge_args;
+#define ROSACE_ATTENTION_MERGE_ARGS_DEFAULT { .struct_size = sizeof(rosace_attention_merge_args) }
+ROSACE_API rosace_status rosace_attention_merge(rosace_context *context, cl_command_queue queue,
+                                                const rosace_attention_merge_args *args, cl_uint num_wait,
+                                                const cl_event *wait, cl_event *event);
+
 /* Writes a mask and a bias as an additive matrix [1, seq_q, n_heads, seq_k]: 0 or the bias where visible, -infinity where
  * hidden. For use with other libraries; rosace itself never needs it. bias: any but SHAW. */
 typedef struct rosace_bias_matrix_args {

@@ -226,3 +226,21 @@ void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *
             }
     discard(&p);
 }
+
+void ref_attention_merge(size_t parts, size_t batch, size_t seq, size_t heads, size_t dim, const double *const *outs,
+                         const double *const *lses, double *out, double *lse)
+{
+    for (size_t row = 0; row < batch * seq * heads; row++) {
+        size_t h = row % heads, m = row / heads % seq, at = (row / heads / seq * heads + h) * seq + m;
+        double sum = 0;
+        for (size_t i = 0; i < parts; i++)
+            sum += exp(lses[i][at]);
+        lse[at] = log(sum);
+        for (size_t d = 0; d < dim; d++) {
+            double total = 0;
+            for (size_t i = 0; i < parts; i++)
+                if (lses[i][at] != -(double)INFINITY) total += exp(lses[i][at]) * outs[i][row * dim + d] / sum;
+            out[row * dim + d] = total;
+        }
+    }
+}

@@ -51,6 +51,9 @@ void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *
 /* scores [batch, seq_q, n_heads, seq_k] in place, meaning as rosace_masked_softmax; bias and lse may be NULL */
 void ref_masked_softmax(const rosace_mask *mask, int64_t q_offset, size_t batch, size_t seq_q, size_t heads, size_t seq_k,
                         double scale, double softcap, const ref_bias *bias, double *scores, double *lse);
+/* Results [batch, seq, heads, dim] and log-sum-exps [batch, heads, seq] over parts of the keys to those over all. */
+void ref_attention_merge(size_t parts, size_t batch, size_t seq, size_t heads, size_t dim, const double *const *outs,
+                         const double *const *lses, double *out, double *lse);
 /* Adds a logit without a value to a row of probabilities and its log-sum-exp. */
 void ref_sink(double sink, size_t count, double *row, double *lse);
 /* out [seq_q, heads, seq_k] */
