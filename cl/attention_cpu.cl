@@ -22,7 +22,7 @@
  * heads are innermost where they are so in memory (near_heads = their number): a page of it holds rows of all of them. Else a
  * head's items follow each other (near_heads = 1).
  *
- * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); VEC 4, 8, 16; VECS vectors of queries; TILES at least 1;
+ * Defines: HEAD_DIM a multiple of 8; DTYPE (storage); VEC 4, 8, 16; VECS vectors of queries; TILES at least 1;
  *   TILE_K a multiple of KEYS; KEYS, DIMS: accumulators of the two products are KEYS * VECS and DIMS * VECS vectors, which
  *   with VECS + 1 more should fit the registers; DIMS divides HEAD_DIM; SOFTCAP, LOGN 0 or 1.
  * A position system that adds a bias is a piece before this one (position/alibi.clh).

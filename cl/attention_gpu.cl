@@ -21,7 +21,7 @@
  * Global size: tiles * heads * batch * ITEMS, in work-groups of ITEMS. The heads that share keys and values are neighbours;
  * tiles with the most keys under a causal mask come first, so that none is left for the end.
  *
- * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); ACROSS divides TILE_K, DOWN divides TILE_Q; CHUNK divides HEAD_DIM
+ * Defines: HEAD_DIM a multiple of 8; DTYPE (storage); ACROSS divides TILE_K, DOWN divides TILE_Q; CHUNK divides HEAD_DIM
  * and is a multiple of 4; VALUES divides TILE_K and is a multiple of 4; LANE_XOR; SOFTCAP, LOGN 0 or 1. A position system that adds a
  * bias is a piece before this one (position/alibi.clh).
  */

@@ -17,8 +17,8 @@
  * Defines: HEAD_DIM a multiple of 8; MATRIX (lib/matrix.clh); GROUPS, BANDS; TILE_K a multiple of 16 and of BANDS * MAT_M;
  * QUERIES_LOCAL, SOFTCAP, LOGN 0 or 1. A position system that adds a bias is a piece before this one.
  */
-#undef DTYPE_F16 /* nothing else */
-#define DTYPE_F16 1
+#undef DTYPE /* nothing else */
+#define DTYPE 1
 #include "lib/dtype.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"

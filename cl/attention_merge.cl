@@ -8,7 +8,7 @@
  * Results may go where a part is: a group of LANES work-items has a row to itself, and each reads an element of all parts before
  * it writes it. Global size: LANES * batch * heads * seq, work-groups of LANES.
  *
- * Defines: PARTS 2 to 8; DTYPE_F16 (storage of results); LANES at least 1.
+ * Defines: PARTS 2 to 8; DTYPE (storage of results); LANES at least 1.
  */
 #include "lib/dtype.clh"
 #include "shared/merge_args.h"

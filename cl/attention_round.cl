@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * The last step of attention by matrix products on fp16 tensors: fp32 results, added up over several products, are rounded
+ * The last step of attention by matrix products on tensors that are not fp32: fp32 results, added up over several products, are rounded
  * once into `out`.
  *
  *   from   fp32 [matrices, rows, HEAD_DIM], packed; matrix z is batch z / inner, head z % inner
  *   out    row r of matrix z at offset + (z / inner) * batch_stride + (z % inner) * head_stride + r * seq_stride
  *
- * A work-item takes one row. Global size: (rows, matrices). DTYPE_F16 is the storage of out.
+ * A work-item takes one row. Global size: (rows, matrices). DTYPE is the storage of out.
  */
 #include "lib/dtype.clh"
 #include "shared/attention_args.h"

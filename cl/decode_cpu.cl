@@ -20,7 +20,7 @@
  *
  * Global size: tiles of key/value heads * tiles of rows * splits * batch, in this order, work-groups of 1.
  *
- * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); VEC 4, 8, 16; BLOCK a multiple of VEC; MAX_ROWS; VALUE_ROWS, DIMS:
+ * Defines: HEAD_DIM a multiple of 8; DTYPE (storage); VEC 4, 8, 16; BLOCK a multiple of VEC; MAX_ROWS; VALUE_ROWS, DIMS:
  *   VALUE_ROWS * DIMS accumulators of the second product fit the registers beside DIMS + 1 more; PREFETCH 1 where the compiler
  *   has __builtin_prefetch; SOFTCAP, LOGN 0 or 1.
  * A position system that adds a bias is a piece before this one (position/alibi.clh).

@@ -25,7 +25,7 @@
  * Global size: tiles of rows * key/value heads * splits * batch, in this order, times ITEMS; work-groups of ITEMS.
  * Local memory: 4 * (HEAD_DIM*ROWS + TILE_K*(CHUNK+1) + ROWS*(TILE_K+SPREAD+3)) bytes.
  *
- * Defines: HEAD_DIM a multiple of 8, at most 4 * ITEMS; DTYPE_F16 (storage); ITEMS a multiple of TILE_K; ROWS at most ITEMS/8;
+ * Defines: HEAD_DIM a multiple of 8, at most 4 * ITEMS; DTYPE (storage); ITEMS a multiple of TILE_K; ROWS at most ITEMS/8;
  *   TILE_K a multiple of 8; CHUNK a multiple of 4 that divides HEAD_DIM; SOFTCAP, LOGN 0 or 1. A position system that adds a
  *   bias is a piece before this one (position/alibi.clh).
  */

@@ -7,7 +7,7 @@
  * Global size: LANES * batch * heads * seq_q, work-groups of LANES. A group has a row, its item x the elements 4x,
  * 4(x + LANES), ... of it.
  *
- * Defines: HEAD_DIM a multiple of 8; DTYPE_F16 (storage); LANES at least 1.
+ * Defines: HEAD_DIM a multiple of 8; DTYPE (storage); LANES at least 1.
  */
 #include "lib/dtype.clh"
 #include "shared/decode_args.h"

@@ -14,48 +14,38 @@
  *   add_bias       out[r, :] += a[:]                                                    as embedding
  *   scatter_add    out[ids[r], :] += weight[r] * a[r, :]                                as embedding
  *
- * A_F16, B_F16, OUT_F16   storage of the inputs and the output: 0 float, 1 half; arithmetic is always float
- * VEC                     elements a work-item takes at once: 4 or 16
- * GROUP                   work-items that share a row, a power of two; 1 needs no barrier (CPU devices)
+ * A_DTYPE, B_DTYPE, OUT_DTYPE   storage of the inputs and the output, as in lib/dtype.clh
+ * VEC                           elements a work-item takes at once: 4 or 16
+ * GROUP                         work-items that share a row, a power of two; 1 needs no barrier (CPU devices)
  */
-#ifndef A_F16
-#define A_F16 0
+#ifndef A_DTYPE
+#define A_DTYPE 0
 #endif
-#ifndef B_F16
-#define B_F16 0
+#ifndef B_DTYPE
+#define B_DTYPE 0
 #endif
-#ifndef OUT_F16
-#define OUT_F16 0
+#ifndef OUT_DTYPE
+#define OUT_DTYPE 0
 #endif
 #ifndef GROUP
 #define GROUP 64
 #endif
+#include "lib/dtype.clh"
 #include "lib/reduce.clh"
 #include "lib/vector.clh"
 
-#define store_t_0 float
-#define store_t_1 half
-#define load_0(p, i) ((p)[i])
-#define load_1(p, i) vload_half((i), (p))
-#define save_0(x, p, i) ((p)[i] = (x))
-#define save_1(x, p, i) vstore_half_rte((x), (i), (p))
-#define loadv_0(p, i) vloadv(0, (p) + (i))
-#define loadv_1(p, i) VECTOR_PASTE(vload_half, VEC)(0, (p) + (i))
-#define savev_0(x, p, i) vstorev((x), 0, (p) + (i))
-#define savev_1(x, p, i) VECTOR_PASTE(VECTOR_PASTE(vstore_half, VEC), _rte)((x), 0, (p) + (i))
-
-typedef VECTOR_PASTE(store_t_, A_F16) a_t;
-typedef VECTOR_PASTE(store_t_, B_F16) b_t;
-typedef VECTOR_PASTE(store_t_, OUT_F16) out_t;
+typedef DTYPE_NAME(STORE_, A_DTYPE) a_t;
+typedef DTYPE_NAME(STORE_, B_DTYPE) b_t;
+typedef DTYPE_NAME(STORE_, OUT_DTYPE) out_t;
 typedef FLOATV floatv;
-#define load_a VECTOR_PASTE(load_, A_F16)
-#define load_b VECTOR_PASTE(load_, B_F16)
-#define load_out VECTOR_PASTE(load_, OUT_F16)
-#define save_out VECTOR_PASTE(save_, OUT_F16)
-#define loadv_a VECTOR_PASTE(loadv_, A_F16)
-#define loadv_b VECTOR_PASTE(loadv_, B_F16)
-#define loadv_out VECTOR_PASTE(loadv_, OUT_F16)
-#define savev_out VECTOR_PASTE(savev_, OUT_F16)
+#define load_a DTYPE_NAME(load1_, A_DTYPE)
+#define load_b DTYPE_NAME(load1_, B_DTYPE)
+#define load_out DTYPE_NAME(load1_, OUT_DTYPE)
+#define save_out DTYPE_NAME(store1_, OUT_DTYPE)
+#define loadv_a VECTOR_NAME(load, A_DTYPE)
+#define loadv_b VECTOR_NAME(load, B_DTYPE)
+#define loadv_out VECTOR_NAME(load, OUT_DTYPE)
+#define savev_out VECTOR_NAME(store, OUT_DTYPE)
 
 #if VEC == 16
 #define LANES(op, v) op(op(op(op(v.s0, v.s1), op(v.s2, v.s3)), op(op(v.s4, v.s5), op(v.s6, v.s7))), \

@@ -4,7 +4,7 @@
  *     out[m, h, n] = bias(i - n) where key n is visible to row m, i = m + q_offset; -infinity where it is not
  *
  * A work-item writes CHUNK neighbouring keys of a row and head. Global size: (keys / CHUNK * rows, heads).
- * A piece of cl/position/ in front of this one defines the bias; without, it is 0. DTYPE_F16 is the storage of out.
+ * A piece of cl/position/ in front of this one defines the bias; without, it is 0. DTYPE is the storage of out.
  */
 #include "lib/dtype.clh"
 #include "lib/mask.clh"

@@ -13,13 +13,13 @@
  * it copies its rows of A into private memory once (tiles, for the second cache), and then, panel by panel of WIDTH columns,
  * its part of B (panel, for the first cache), in the order they are used, whatever their layout: power-of-two strides do no
  * harm, and no workspace is needed. What the next block of rows or panel needs is prefetched a line at a time between
- * the steps: all at once it would stall them. Sums that continue over blocks wait in C, or, when that is fp16, in `sums`.
+ * the steps: all at once it would stall them. Sums that continue over blocks wait in C, or, when that is not fp32, in `sums`.
  *
  * Defines and their defaults, so that this file compiles alone (and those of lib/matmul_operand.clh):
  *   VEC 4, 8, 16        width of a vector
  *   ROWS 1 to 14        rows of a register tile: 2*ROWS vectors of sums, and two of B, should fit the registers
  *   CHUNK               most rows of a work-item, a multiple of ROWS
- *   COLUMNS             most columns of a work-item, a multiple of WIDTH; for C_F16 alone
+ *   COLUMNS             most columns of a work-item, a multiple of WIDTH; where C is not fp32
  *   BLOCK_K             a multiple of 16
  *   B_PACKED 0, 1
  */
@@ -44,7 +44,7 @@
 #define WIDTH (2 * VEC)
 
 /* Where a work-item reads its panel: packed matrices in fp32 need no copy. */
-#if B_PACKED && !B_F16
+#if B_PACKED && !B_DTYPE
 #define PANEL_SPACE __global
 #else
 #define PANEL_SPACE
@@ -195,10 +195,10 @@ matmul_panel(__global const A_STORE *restrict a, __global const B_STORE *restric
     const size_t c_stride = (size_t)args.c.row_stride;
 
     float tiles[CHUNK * BLOCK_K] __attribute__((aligned(64)));
-#if !B_PACKED || B_F16
+#if !B_PACKED || B_DTYPE
     FLOATV copy[BLOCK_K * 2];
 #endif
-#if C_F16
+#if C_DTYPE
     FLOATV sums[COLUMNS / WIDTH * CHUNK * 2];
 #endif
     /* At least one block, so that k = 0 gives beta * C. */
@@ -210,7 +210,7 @@ matmul_panel(__global const A_STORE *restrict a, __global const B_STORE *restric
             pack_a(a, a_stride, i0, min(i_end - i0, (uint)ROWS), k0, depth, tiles + (i0 - i_begin) * BLOCK_K);
         for (uint j0 = j_begin; j0 < j_end; j0 += WIDTH) {
             const uint columns = min(args.n - j0, (uint)WIDTH);
-#if B_PACKED && !B_F16
+#if B_PACKED && !B_DTYPE
             __global const FLOATV *panel = (__global const FLOATV *)(b + ((size_t)j0 / WIDTH * args.k + k0) * WIDTH);
 #else
             pack_b(b, b_stride, args.k, k0, depth, j0, columns, copy);
@@ -260,7 +260,7 @@ matmul_panel(__global const A_STORE *restrict a, __global const B_STORE *restric
                         for (uint l = 0; l < depth - k; l++) ACCUMULATE(l)
                     }
                 }
-#if C_F16
+#if C_DTYPE
                 const float beta = args.beta;
                 FLOATV *sum = sums + ((j0 - j_begin) / WIDTH * CHUNK + i0 - i_begin) * 2;
                 if (k0) {

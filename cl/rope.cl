@@ -27,7 +27,7 @@
  *   AXES         of positions: 1 to 4 (default 1)
  *   XPOS         1: queries shrink and keys grow with the position (default 0)
  *   PREFETCH     1: what is args.ahead elements further is asked for early (default 0)
- *   DTYPE_F16    as in lib/dtype.clh
+ *   DTYPE    as in lib/dtype.clh
  */
 #include "lib/dtype.clh"
 #include "lib/host.clh"

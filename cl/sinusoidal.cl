@@ -12,7 +12,7 @@
  *
  *   VEC        pairs at a time: 1, 2, 4 or 8; divides width / 2 (default 4)
  *   GROUP      work-group size along axis 0 (default 1)
- *   DTYPE_F16  as in lib/dtype.clh
+ *   DTYPE  as in lib/dtype.clh
  */
 #include "lib/dtype.clh"
 #include "lib/angle.clh"

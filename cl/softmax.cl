@@ -22,7 +22,7 @@
  *   REROPE       keys at distance rerope_window and beyond take the score from `far`
  *   LOGN         scale grows with the query's position
  *   SOFTCAP
- * Others: DTYPE_F16 (storage of scores and p), VEC 4 8 16, GROUP a power of two, KEPT a multiple of VEC, 0 with GROUP > 1.
+ * Others: DTYPE (storage of scores and p), VEC 4 8 16, GROUP a power of two, KEPT a multiple of VEC, 0 with GROUP > 1.
  */
 #include "lib/dtype.clh"
 #include "lib/exp.clh"
@@ -202,9 +202,9 @@ static void add_chunk(lane_sums *to, FLOATV x0, FLOATV x1, FLOATV x2, FLOATV x3)
     to->most = most;
 }
 
-/* The bits of 0 in either type. A zero that goes through vstore_half, converted once before a loop, is stored as if it were
+/* The bits of 0 in any type. A zero that goes through vstore_half, converted once before a loop, is stored as if it were
  * aligned by PoCL 3.1. */
-#if DTYPE_F16
+#if DTYPE
 #define ZERO_VECTOR VECTOR_PASTE(ushort, VEC)
 #define store_zero(p, i) vstorev((ZERO_VECTOR)(0), 0, (__global ushort *)(p) + (i))
 #else

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "check.h"
 
+#include <stdio.h>
 #include <string.h>
 
 bool rsc_mul(size_t a, size_t b, size_t *out) {
@@ -103,14 +104,6 @@ rosace_status rsc_check_array(rosace_context *context, const char *name, cl_mem 
 
 /* ---- Tensor views ---------------------------------------------------------------------------------------------- */
 
-static const char *dtype_name(rosace_dtype dtype) {
-    switch (dtype) {
-    case ROSACE_F32: return "ROSACE_F32";
-    case ROSACE_F16: return "ROSACE_F16";
-    }
-    return "no rosace_dtype";
-}
-
 static const char *const axis_names[4] = {"batch", "seq", "head", "head_dim"};
 
 /* Elements from the first to past the last of a view with valid shape and strides; false on overflow. */
@@ -160,9 +153,11 @@ static rosace_status check_no_self_overlap(const char *name, const rosace_tensor
 static rosace_status check_view(rosace_context *context, const char *name, const rosace_tensor *tensor,
                                 rsc_range *range) {
     const size_t element_bytes = rosace_dtype_size(tensor->dtype);
-    if (element_bytes == 0)
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.dtype = %d: must be ROSACE_F32 or ROSACE_F16", name,
-                        (int)tensor->dtype);
+    if (element_bytes == 0) {
+        char field[64];
+        snprintf(field, sizeof field, "%s.dtype", name);
+        return rsc_check_dtype(field, tensor->dtype);
+    }
     for (int axis = 0; axis < 4; axis++) {
         if (tensor->shape[axis] == 0)
             return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.shape[%d] = 0: the %s axis must not be empty", name, axis,
@@ -195,7 +190,7 @@ rosace_status rsc_check_tensor(rosace_context *context, const char *name, const 
     if (!tensor) return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s = NULL: must point to a tensor view", name);
     if (tensor->dtype != dtype)
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.dtype = %d (%s): must be %s here", name, (int)tensor->dtype,
-                        dtype_name(tensor->dtype), dtype_name(dtype));
+                        rsc_dtype_constant(tensor->dtype), rsc_dtype_constant(dtype));
     rsc_range found;
     rosace_status status = check_view(context, name, tensor, &found);
     if (!status) status = check_access(name, tensor->mem, output);

@@ -10,6 +10,10 @@
 bool rsc_mul(size_t a, size_t b, size_t *out);
 bool rsc_add(size_t a, size_t b, size_t *out);
 
+/* A dtype of the enumeration; its name there, "ROSACE_F16". */
+rosace_status rsc_check_dtype(const char *name, rosace_dtype dtype);
+const char *rsc_dtype_constant(rosace_dtype dtype);
+
 /* The byte range [begin, end) of a buffer that an argument touches, with sub-buffers resolved to their parent. */
 typedef struct rsc_range {
     cl_mem parent;

@@ -1,12 +1,25 @@
 /* SPDX-License-Identifier: MIT */
-#include <rosace/rosace.h>
+#include "check.h"
 
-size_t rosace_dtype_size(rosace_dtype dtype) {
-    switch (dtype) {
-    case ROSACE_F32: return 4;
-    case ROSACE_F16: return 2;
-    }
-    return 0;
+/* By rosace_dtype, which is what cl/lib/dtype.clh calls DTYPE. */
+static const struct {
+    size_t bytes;
+    const char *name, *constant;
+} dtypes[] = {
+    [ROSACE_F32] = {4, "f32", "ROSACE_F32"},
+    [ROSACE_F16] = {2, "f16", "ROSACE_F16"},
+    [ROSACE_BF16] = {2, "bf16", "ROSACE_BF16"},
+};
+
+static bool is_dtype(rosace_dtype dtype) { return (unsigned)dtype < sizeof dtypes / sizeof *dtypes; }
+
+size_t rosace_dtype_size(rosace_dtype dtype) { return is_dtype(dtype) ? dtypes[dtype].bytes : 0; }
+const char *rosace_dtype_name(rosace_dtype dtype) { return is_dtype(dtype) ? dtypes[dtype].name : "unknown dtype"; }
+const char *rsc_dtype_constant(rosace_dtype dtype) { return is_dtype(dtype) ? dtypes[dtype].constant : "no rosace_dtype"; }
+
+rosace_status rsc_check_dtype(const char *name, rosace_dtype dtype) {
+    if (is_dtype(dtype)) return ROSACE_OK;
+    return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s = %d: must be ROSACE_F32, ROSACE_F16 or ROSACE_BF16", name, (int)dtype);
 }
 
 /* A product that does not fit becomes a stride no buffer can hold, which the operation then refuses. */

@@ -122,24 +122,50 @@ double harness_double_from_half(uint16_t half)
     return half & 0x8000 ? -x : x;
 }
 
+uint16_t harness_bf16_from_double(double x)
+{
+    uint16_t sign = signbit(x) ? 0x8000 : 0;
+    if (isnan(x))
+        return sign | 0x7FC0;
+    if (isinf(x) || x == 0)
+        return sign | (x == 0 ? 0 : 0x7F80);
+    int exponent; /* |x| = f * 2^exponent, f in [1/2, 1) */
+    frexp(x, &exponent);
+    /* 8 bits for normal numbers, fewer below 2^-126; as above. */
+    int unit = exponent - 8 > -133 ? exponent - 8 : -133;
+    double fraction = nearbyint(ldexp(fabs(x), -unit));
+    return exponent > 128 || ldexp(fraction, unit) >= 0x1p128 ? sign | 0x7F80
+                                                              : sign | (uint16_t)((unsigned)fraction + ((unsigned)(unit + 133) << 7));
+}
+
+double harness_double_from_bf16(uint16_t bits)
+{
+    int exponent = bits >> 7 & 255, fraction = bits & 127;
+    double x = exponent == 255 ? (fraction ? (double)NAN : (double)INFINITY)
+               : exponent      ? ldexp(fraction + 128, exponent - 134)
+                               : ldexp(fraction, -133);
+    return bits & 0x8000 ? -x : x;
+}
+
 double harness_round(double x, rosace_dtype dtype)
 {
-    return dtype == ROSACE_F16   ? harness_double_from_half(harness_half_from_double(x))
-           : dtype == ROSACE_F32 ? (double)(float)x
-                                 : x;
+    return dtype == ROSACE_F16    ? harness_double_from_half(harness_half_from_double(x))
+           : dtype == ROSACE_BF16 ? harness_double_from_bf16(harness_bf16_from_double(x))
+           : dtype == ROSACE_F32  ? (double)(float)x
+                                  : x;
 }
 
 double harness_ulp(double x, rosace_dtype dtype)
 {
-    int digits = dtype == ROSACE_F16 ? 11 : dtype == ROSACE_F32 ? FLT_MANT_DIG : DBL_MANT_DIG;
-    int lowest = dtype == ROSACE_F16 ? -13 : dtype == ROSACE_F32 ? FLT_MIN_EXP : DBL_MIN_EXP, exponent;
+    int digits = dtype == ROSACE_F16 ? 11 : dtype == ROSACE_BF16 ? 8 : dtype == ROSACE_F32 ? FLT_MANT_DIG : DBL_MANT_DIG;
+    int lowest = dtype == ROSACE_F16 ? -13 : dtype == ROSACE_F32 || dtype == ROSACE_BF16 ? FLT_MIN_EXP : DBL_MIN_EXP, exponent;
     frexp(x, &exponent);
     return ldexp(1, (x == 0 || exponent < lowest ? lowest : exponent) - digits);
 }
 
 const char *harness_dtype_name(rosace_dtype dtype)
 {
-    return dtype == ROSACE_F16 ? "f16" : dtype == ROSACE_F32 ? "f32" : "f64";
+    return dtype == HARNESS_F64 ? "f64" : rosace_dtype_name(dtype);
 }
 
 /* ---- Reports ----------------------------------------------------------------------------------------------------- */

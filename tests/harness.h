@@ -90,6 +90,8 @@ double *harness_random_range(size_t count, rosace_dtype dtype, double low, doubl
 double harness_round(double x, rosace_dtype dtype);
 uint16_t harness_half_from_double(double x);
 double harness_double_from_half(uint16_t half);
+uint16_t harness_bf16_from_double(double x);
+double harness_double_from_bf16(uint16_t bits);
 
 /* The distance of neighbouring numbers of the data type at |x| (at the smallest normal number for less). */
 double harness_ulp(double x, rosace_dtype dtype);

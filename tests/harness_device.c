@@ -8,9 +8,9 @@
 
 #include "harness_record.h"
 
-/* Quiet NaNs with a payload that no arithmetic makes. */
+/* Quiet NaNs with a payload that no arithmetic makes; that of 16 bits is one in fp16 and in bf16. */
 static const uint32_t poison_f32 = 0x7FE5A5A5u;
-static const uint16_t poison_f16 = 0x7E5Au;
+static const uint16_t poison_16 = 0x7FDAu;
 
 enum { GUARD = 64, ODD_OFFSET = 13 }; /* elements */
 
@@ -154,9 +154,9 @@ static unsigned char *buffer_read(const buffer *b)
 static void bits_put(unsigned char *bits, size_t index, rosace_dtype dtype, double value)
 {
     float single = (float)value;
-    uint16_t half = harness_half_from_double(value);
-    if (dtype == ROSACE_F16)
-        memcpy(bits + index * sizeof half, &half, sizeof half);
+    uint16_t narrow = dtype == ROSACE_F16 ? harness_half_from_double(value) : harness_bf16_from_double(value);
+    if (rosace_dtype_size(dtype) == sizeof narrow)
+        memcpy(bits + index * sizeof narrow, &narrow, sizeof narrow);
     else
         memcpy(bits + index * sizeof single, &single, sizeof single);
 }
@@ -164,10 +164,10 @@ static void bits_put(unsigned char *bits, size_t index, rosace_dtype dtype, doub
 static double bits_get(const unsigned char *bits, size_t index, rosace_dtype dtype)
 {
     float single;
-    uint16_t half;
-    if (dtype == ROSACE_F16) {
-        memcpy(&half, bits + index * sizeof half, sizeof half);
-        return harness_double_from_half(half);
+    uint16_t narrow;
+    if (rosace_dtype_size(dtype) == sizeof narrow) {
+        memcpy(&narrow, bits + index * sizeof narrow, sizeof narrow);
+        return dtype == ROSACE_F16 ? harness_double_from_half(narrow) : harness_double_from_bf16(narrow);
     }
     memcpy(&single, bits + index * sizeof single, sizeof single);
     return single;
@@ -176,8 +176,8 @@ static double bits_get(const unsigned char *bits, size_t index, rosace_dtype dty
 static void buffer_poison(buffer *b)
 {
     for (size_t i = 0; i < b->elements; i++)
-        if (b->element_bytes == sizeof poison_f16)
-            memcpy(b->bits + i * sizeof poison_f16, &poison_f16, sizeof poison_f16);
+        if (b->element_bytes == sizeof poison_16)
+            memcpy(b->bits + i * sizeof poison_16, &poison_16, sizeof poison_16);
         else
             memcpy(b->bits + i * sizeof poison_f32, &poison_f32, sizeof poison_f32);
 }

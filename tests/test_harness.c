@@ -2,6 +2,7 @@
  * The harness itself: a test that leans on a wrong conversion proves nothing. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "harness.h"
 
@@ -33,6 +34,38 @@ START_TEST(halves_round_to_nearest_even)
 }
 END_TEST
 
+START_TEST(every_bf16_survives_the_round_trip)
+{
+    for (unsigned bits = 0; bits < 0x10000; bits++) {
+        double x = harness_double_from_bf16((uint16_t)bits);
+        if (isnan(x))
+            ck_assert_uint_eq(harness_bf16_from_double(x) & 0x7FC0, 0x7FC0);
+        else
+            ck_assert_uint_eq(harness_bf16_from_double(x), bits);
+        const uint32_t single = (uint32_t)bits << 16;
+        float y;
+        memcpy(&y, &single, sizeof y);
+        ck_assert(isnan(x) ? isnan(y) : x == (double)y);
+    }
+}
+END_TEST
+
+START_TEST(bf16_rounds_to_nearest_even)
+{
+    for (unsigned bits = 0; bits < 0x7F7F; bits++) {
+        double low = harness_double_from_bf16((uint16_t)bits), high = harness_double_from_bf16((uint16_t)(bits + 1));
+        double middle = (low + high) / 2;
+        ck_assert_uint_eq(harness_bf16_from_double(middle), bits & 1 ? bits + 1 : bits);
+        ck_assert_uint_eq(harness_bf16_from_double(nextafter(middle, 0)), bits);
+        ck_assert_uint_eq(harness_bf16_from_double(nextafter(middle, 1e39)), bits + 1);
+    }
+    ck_assert_uint_eq(harness_bf16_from_double(0x1.fefffp127), 0x7F7F);
+    ck_assert_uint_eq(harness_bf16_from_double(0x1.ffp127), 0x7F80);
+    ck_assert_uint_eq(harness_bf16_from_double(-1e300), 0xFF80);
+    ck_assert_uint_eq(harness_bf16_from_double(-1e-300), 0x8000);
+}
+END_TEST
+
 START_TEST(units_in_the_last_place)
 {
     ck_assert_double_eq(harness_ulp(1, ROSACE_F32), ldexp(1, -23));
@@ -40,6 +73,8 @@ START_TEST(units_in_the_last_place)
     ck_assert_double_eq(harness_ulp(0, ROSACE_F32), ldexp(1, -149));
     ck_assert_double_eq(harness_ulp(2048, ROSACE_F16), 2);
     ck_assert_double_eq(harness_ulp(1e-7, ROSACE_F16), ldexp(1, -24));
+    ck_assert_double_eq(harness_ulp(1, ROSACE_BF16), ldexp(1, -7));
+    ck_assert_double_eq(harness_ulp(1e-45, ROSACE_BF16), ldexp(1, -133));
 }
 END_TEST
 
@@ -91,5 +126,5 @@ START_TEST(comparison_finds_what_is_wrong)
 }
 END_TEST
 
-HARNESS_HOST_SUITE("harness", every_half_survives_the_round_trip, halves_round_to_nearest_even, units_in_the_last_place,
-                   random_numbers_repeat_and_fill_their_range, comparison_finds_what_is_wrong)
+HARNESS_HOST_SUITE("harness", every_half_survives_the_round_trip, halves_round_to_nearest_even, every_bf16_survives_the_round_trip,
+                   bf16_rounds_to_nearest_even, units_in_the_last_place, random_numbers_repeat_and_fill_their_range, comparison_finds_what_is_wrong)

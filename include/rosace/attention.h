@@ -10,7 +10,7 @@
  *
  * All of k and v must be finite, what is hidden, too: its weight is 0, and 0 * inf is NaN. Only with the variants
  * attention_cpu_* may rows of k and v that a query does not see hold anything. Arithmetic is fp32 whatever the dtype; with
- * fp16 and `rope`, rotated q and k are rounded to fp16, which shows in lse (5e-4) more than in out.
+ * fp16 or bf16 and `rope`, rotated q and k are rounded to it, which shows in lse (fp16 5e-4, bf16 4e-3) more than in out.
  */
 #ifndef ROSACE_ATTENTION_H
 #define ROSACE_ATTENTION_H
@@ -161,7 +161,7 @@ ROSACE_API rosace_status rosace_alibi_slopes(size_t n_heads, float *slopes);
 /* Softmax over the visible keys of a matrix of scores [batch, seq_q, n_heads, seq_k] (a tensor view whose last axis is
  * the keys), in place or into `probs` (NULL: in place): p = softmax(softcap(scale * s + bias)), hidden keys become 0.
  * Rows without a visible key become 0, lse -infinity. `lse` as in rosace_attention_args, may be NULL. Scores and probs may
- * be fp32 or fp16, both alike; seq_k is any length. bias: any but SHAW, with its fields as in rosace_attention_desc. A visible score that is NaN makes
+ * be of any dtype, both alike; seq_k is any length. bias: any but SHAW, with its fields as in rosace_attention_desc. A visible score that is NaN makes
  * its row NaN. Biases that need workspace get it for the time of the call. */
 typedef struct rosace_softmax_args {
     size_t struct_size;

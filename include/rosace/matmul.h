@@ -33,8 +33,8 @@ typedef struct rosace_matmul_weights rosace_matmul_weights;
 
 typedef struct rosace_matmul_args {
     size_t struct_size;
-    rosace_dtype dtype;      /* of A, B and C; fp16 accumulates in fp32 on TILE, as the device does on CLBLAST (which
-                                needs cl_khr_fp16) */
+    rosace_dtype dtype;      /* of A, B and C; fp16 and bf16 accumulate in fp32 on TILE, fp16 as the device does on CLBLAST
+                                (which needs cl_khr_fp16, and has no bf16) */
     rosace_matrix a, b, c;   /* op(A): m x k, op(B): k x n, C: m x n; C overlaps neither */
     bool transpose_a, transpose_b;
     float alpha, beta;       /* beta = 0: C is not read (NaN in it does not matter) */
@@ -46,7 +46,7 @@ typedef struct rosace_matmul_args {
 #define ROSACE_MATMUL_ARGS_DEFAULT { .struct_size = sizeof(rosace_matmul_args), .alpha = 1.0f, .batch = 1 }
 
 /* Enqueues the product. Errors: ROSACE_INVALID_ARGUMENT, ROSACE_UNSUPPORTED (path CLBLAST, which this call
- * is not for: fp16 without cl_khr_fp16, rows that overlap, elements from 2^31 on),
+ * is not for: bf16, fp16 without cl_khr_fp16, rows that overlap, elements from 2^31 on),
  * ROSACE_CLBLAST_ERROR, ROSACE_BUILD_FAILED, ROSACE_OUT_OF_MEMORY, ROSACE_OPENCL_ERROR. Thread-safety: as the context,
  * safe. */
 ROSACE_API rosace_status rosace_matmul(rosace_context *context, cl_command_queue queue, const rosace_matmul_args *args,

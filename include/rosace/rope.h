@@ -179,7 +179,7 @@ ROSACE_API rosace_status rosace_rope(rosace_context *context, cl_command_queue q
  * both, in place: what `from` made of a key at its position p becomes what `to` would have made of it at p + shift. So a cache
  * whose first tokens went away is renumbered, and LongRoPE goes from its short to its long factors, without the keys being
  * computed again. Angles are exact (differences of fractions of a turn), and the attention factor changes by its ratio; what
- * rounds is the key as stored, once per launch, so fp16 keys lose half a unit in the last place each time.
+ * rounds is the key as stored, once per launch, so keys lose half a unit in the last place each time.
  * from and to may differ in theta and scaling alone; `to` NULL: as `from`. positions: of the keys before the shift, all of which
  * must fit int32 after it, too; read only where from and to differ. With several axes, every axis shifts.
  * Errors: ROSACE_INVALID_ARGUMENT before anything is enqueued; those of rosace_rope. */
@@ -197,7 +197,7 @@ ROSACE_API rosace_status rosace_rope_move(rosace_context *context, cl_command_qu
 /* Adds the sinusoidal position table (Vaswani et al. 2017) to x, in place:
  *     x[b, s, 0, 2t]   += scale * sin(pos / 10000^(2t/d))
  *     x[b, s, 0, 2t+1] += scale * cos(pos / 10000^(2t/d))        t = 0 .. d/2 - 1, d = x->shape[3], even
- * x is [batch, seq, 1, model width] of either dtype. Errors as rosace_rope. */
+ * x is [batch, seq, 1, model width] of any dtype. Errors as rosace_rope. */
 ROSACE_API rosace_status rosace_sinusoidal_add(rosace_context *context, cl_command_queue queue, const rosace_tensor *x,
                                                const rosace_positions *positions, float scale, cl_uint num_wait,
                                                const cl_event *wait, cl_event *event);

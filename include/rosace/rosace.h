@@ -75,11 +75,16 @@ ROSACE_API const char *rosace_last_error(void);
 
 typedef enum rosace_dtype {
     ROSACE_F32 = 0, /* IEEE binary32 */
-    ROSACE_F16 = 1  /* IEEE binary16 storage; all arithmetic on it is fp32. Needs no device extension. */
+    ROSACE_F16 = 1, /* IEEE binary16 storage; all arithmetic on it is fp32. Needs no device extension. */
+    ROSACE_BF16 = 2 /* bfloat16 storage, the upper half of a binary32; arithmetic is fp32. Results are rounded to nearest
+                       even; what is too large becomes infinite, NaN stays NaN. Needs no device extension. */
 } rosace_dtype;
 
-/* Bytes per element: 4 for ROSACE_F32, 2 for ROSACE_F16, 0 for a value outside the enumeration. */
+/* Bytes per element: 4 for ROSACE_F32, 2 for ROSACE_F16 and ROSACE_BF16, 0 for a value outside the enumeration. */
 ROSACE_API size_t rosace_dtype_size(rosace_dtype dtype);
+
+/* "f32", "f16", "bf16", as names of variants have it, or "unknown dtype". Static storage. */
+ROSACE_API const char *rosace_dtype_name(rosace_dtype dtype);
 
 /* A view of a buffer with the axes [batch, seq, head, head_dim].
  * Element (b, s, h, d) is at offset + b*stride[0] + s*stride[1] + h*stride[2] + d*stride[3], in elements.

@@ -89,7 +89,7 @@ void rsc_attention_class(const rosace_attention_desc *desc, char *out, size_t ou
     const bool chunks = mask->chunk && mask->chunk * (mask->chunk_back + 1) <= short_reach;
     const unsigned dim = desc->head_dim <= 64 ? 64 : desc->head_dim <= 128 ? 128 : 256;
     snprintf(out, out_bytes, "%s d%u %s%s", may_decode(desc, desc->path) ? "decode" : window || chunks ? "window" : "causal", dim,
-             desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->n_heads > desc->n_kv_heads ? " gqa" : "");
+             rosace_dtype_name(desc->dtype), desc->n_heads > desc->n_kv_heads ? " gqa" : "");
 }
 
 static bool suits(const rosace_device_info *device, const rsc_attention_variant *row)

@@ -32,7 +32,8 @@ rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_a
     rosace_status status = rsc_read_struct("desc", in, &desc, sizeof desc);
     if (status) return status;
 
-    if (!rosace_dtype_size(desc.dtype)) return INVALID("dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)desc.dtype);
+    status = rsc_check_dtype("dtype", desc.dtype);
+    if (status) return status;
     if (desc.n_heads < 1 || desc.n_heads > 65536) return INVALID("n_heads = %zu: must be 1 to 65536", desc.n_heads);
     if (!desc.n_kv_heads) desc.n_kv_heads = desc.n_heads;
     if (desc.n_kv_heads > desc.n_heads || desc.n_heads % desc.n_kv_heads)

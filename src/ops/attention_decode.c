@@ -152,7 +152,7 @@ static rosace_status build(rosace_attention_plan *plan, decode_state *state, con
 {
     const rosace_attention_desc *desc = &plan->desc;
     rsc_option_int(options, "HEAD_DIM", (long)desc->head_dim);
-    rsc_option_int(options, "DTYPE_F16", desc->dtype == ROSACE_F16);
+    rsc_option_int(options, "DTYPE", (long)desc->dtype);
     rsc_option_int(options, "SOFTCAP", desc->softcap > 0.0f);
     rsc_option_int(options, "LOGN", desc->logn_train_len > 0);
     rsc_option_int(options, "LANES", state->lanes);
@@ -202,7 +202,7 @@ static rosace_status create_cpu(rosace_attention_plan *plan)
     rsc_option_int(&options, "DIMS", tile->dims);
     rsc_option_int(&options, "PREFETCH", rsc_device_is_host(device));
     snprintf(plan->variant_name, sizeof plan->variant_name, "decode_cpu_%s_d%zu_%s",
-             desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->head_dim, tile->name);
+             rosace_dtype_name(desc->dtype), desc->head_dim, tile->name);
     return build(plan, state, "decode_cpu.cl", "decode_cpu", &options);
 }
 
@@ -234,7 +234,7 @@ static rosace_status create_gpu(rosace_attention_plan *plan)
     rsc_option_int(&options, "TILE_K", tile->tile_k);
     rsc_option_int(&options, "CHUNK", chunk);
     snprintf(plan->variant_name, sizeof plan->variant_name, "decode_gpu_%s_d%zu_%sr%u",
-             desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->head_dim, tile->name, state->shape.max_rows);
+             rosace_dtype_name(desc->dtype), desc->head_dim, tile->name, state->shape.max_rows);
     return build(plan, state, "decode_gpu.cl", "decode_gpu", &options);
 }
 

@@ -84,7 +84,7 @@ rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *stat
 {
     const rosace_attention_desc *desc = &plan->desc;
     rsc_option_int(options, "HEAD_DIM", (long)desc->head_dim);
-    rsc_option_int(options, "DTYPE_F16", desc->dtype == ROSACE_F16);
+    rsc_option_int(options, "DTYPE", (long)desc->dtype);
     rsc_option_int(options, "SOFTCAP", desc->softcap > 0.0f);
     rsc_option_int(options, "LOGN", desc->logn_train_len > 0);
     const rsc_extras_desc extras = rsc_attention_extras(desc);
@@ -121,7 +121,7 @@ static rosace_status create_cpu(rosace_attention_plan *plan)
     rsc_option_int(&options, "KEYS", tile->keys);
     rsc_option_int(&options, "DIMS", tile->dims);
     snprintf(plan->variant_name, sizeof plan->variant_name, "attention_cpu_%s_d%zu_%s",
-             desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->head_dim, tile->name);
+             rosace_dtype_name(desc->dtype), desc->head_dim, tile->name);
     return rsc_fused_build(plan, state, "attention_cpu.cl", "attention_cpu", &options);
 }
 

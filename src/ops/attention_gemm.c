@@ -5,7 +5,7 @@
  *
  *     scores[z, r, :] = q k^T over head keys | band keys      softmax in place      out = probs v over the same keys
  *
- * z counts batches and heads, r the rows of a block. Scores are fp32 whatever the tensors are; with fp16 tensors the result
+ * z counts batches and heads, r the rows of a block. Scores are fp32 whatever the tensors are; with other tensors than fp32 the result
  * is put together in fp32, too, and rounded once. This path has every feature, since each is a step of its own here:
  *   rope      q and k are rotated into workspace first
  *   ReRoPE    a second block of scores from q rotated to rerope_window and k as it is
@@ -36,7 +36,7 @@ typedef struct gemm_state {
     rsc_softmax softmax;
     rsc_matmul *scores, *values;
     rsc_matmul *shaw_key, *shaw_value;
-    cl_kernel round; /* fp16 only */
+    cl_kernel round; /* NULL with fp32 */
     rosace_rope_plan *rope;
     float attention_factor; /* of the rope */
     cl_mem far_position;    /* int32: rerope_window */
@@ -61,7 +61,8 @@ static bool accepts_clblast(const rosace_device_info *device, const rosace_atten
 {
     (void)device;
     if (desc->dtype == ROSACE_F32) return true;
-    snprintf(reason, reason_bytes, "dtype ROSACE_F16: scores are fp32, and CLBlast takes operands of one dtype only");
+    snprintf(reason, reason_bytes, "dtype %s: scores are fp32, and CLBlast takes operands of one dtype only",
+             rsc_dtype_constant(desc->dtype));
     return false;
 }
 
@@ -98,7 +99,7 @@ static rosace_status create_round(rosace_attention_plan *plan, gemm_state *state
 {
     static const char *const pieces[] = {"attention_round.cl", NULL};
     rsc_options options = {.count = 0};
-    rsc_option_int(&options, "DTYPE_F16", plan->desc.dtype == ROSACE_F16);
+    rsc_option_int(&options, "DTYPE", (long)plan->desc.dtype);
     rsc_option_int(&options, "HEAD_DIM", (long)plan->desc.head_dim);
     return rsc_kernel_create(plan->context, pieces, "attention_round", &options, &state->round);
 }
@@ -110,7 +111,7 @@ static rosace_status create(rosace_attention_plan *plan)
     gemm_state *state = plan->state = rsc_calloc(plan->context, 1, sizeof *state);
     if (!state) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
     const bool clblast = plan->variant->accepts == accepts_clblast;
-    snprintf(plan->variant_name, sizeof plan->variant_name, "%s_%s_d%zu", plan->variant->name, dtype == ROSACE_F16 ? "f16" : "f32",
+    snprintf(plan->variant_name, sizeof plan->variant_name, "%s_%s_d%zu", plan->variant->name, rosace_dtype_name(dtype),
              desc->head_dim);
     const rsc_softmax_desc softmax = {.dtype = ROSACE_F32,
                                       .bias = desc->bias,
@@ -132,7 +133,7 @@ static rosace_status create(rosace_attention_plan *plan)
         status = rsc_matmul_create(plan->context, &shaw_key, &state->shaw_key);
     if (!status && desc->bias == ROSACE_BIAS_SHAW)
         status = rsc_matmul_create(plan->context, &shaw_value, &state->shaw_value);
-    if (!status && dtype == ROSACE_F16) status = create_round(plan, state);
+    if (!status && dtype != ROSACE_F32) status = create_round(plan, state);
     if (!status && desc->rope) status = create_rope(plan, state);
     return status;
 }
@@ -193,7 +194,7 @@ static void place_blocks(const rosace_attention_desc *desc, layout *l, size_t at
                   {&l->far, desc->rerope_window ? l->row_stride : 0},
                   {&l->shaw, l->distances},
                   {&l->histogram, l->distances},
-                  {&l->out, desc->dtype == ROSACE_F16 ? desc->head_dim : 0}};
+                  {&l->out, desc->dtype != ROSACE_F32 ? desc->head_dim : 0}};
     for (size_t i = 0; i < N_BLOCKS; i++) {
         *blocks[i].place = at;
         at += round_up(z * l->rows * blocks[i].width * sizeof(cl_float), RSC_WORKSPACE_ALIGN);
@@ -217,7 +218,7 @@ static bool lay_out(const rosace_attention_plan *plan, size_t batch, size_t seq_
     l->row_stride = round_up(most_columns(&desc->mask, l->rows, seq_k), COLUMN_ALIGN);
     size_t row_bytes, all;
     if (!rsc_mul(l->row_stride, desc->rerope_window ? 2 : 1, &row_bytes) ||
-        !rsc_add(row_bytes, 2 * l->distances + (desc->dtype == ROSACE_F16 ? desc->head_dim : 0), &row_bytes) ||
+        !rsc_add(row_bytes, 2 * l->distances + (desc->dtype != ROSACE_F32 ? desc->head_dim : 0), &row_bytes) ||
         !rsc_mul(row_bytes, sizeof(cl_float), &row_bytes) || !rsc_mul(batch, desc->n_heads, &all))
         return false;
     size_t blocks_bytes = scores_budget(device), wanted;

@@ -121,7 +121,7 @@ static rosace_status create(rosace_attention_plan *plan, lane_way lanes)
     const unsigned sub_group = intel_lanes(rosace_context_device_info(plan->context));
     if (sub_group) rsc_option_int(&options, "SUB_GROUP", sub_group);
     snprintf(plan->variant_name, sizeof plan->variant_name, "%s_%s_d%zu_%s", plan->variant->name,
-             desc->dtype == ROSACE_F16 ? "f16" : "f32", desc->head_dim, tile->name);
+             rosace_dtype_name(desc->dtype), desc->head_dim, tile->name);
     rosace_status status = rsc_fused_build(plan, state, "attention_gpu.cl", "attention_gpu", &options);
     /* Only a hint: some drivers say 32 and run 64. */
     if (!status && rsc_kernel_work_group_size(plan->context, state->kernel) < state->items) plan->trial = RSC_TRIAL_RUN;

@@ -154,7 +154,7 @@ static bool accepts(const rosace_device_info *device, const rosace_attention_des
     rsc_matrix_way way;
     if (!find_way(device, kind, &way, reason, bytes)) return false;
     if (desc->dtype != ROSACE_F16) {
-        snprintf(reason, bytes, "fp32: the instruction takes fp16");
+        snprintf(reason, bytes, "%s: the instruction takes fp16", rosace_dtype_name(desc->dtype));
         return false;
     }
     if (desc->sink_logits) {

@@ -41,7 +41,7 @@ static rosace_status make_plan(rosace_context *context, const void *desc, void *
     plan->context = context;
     rsc_options options = {.count = 0};
     rsc_option_int(&options, "PARTS", (long)key->parts);
-    rsc_option_int(&options, "DTYPE_F16", key->dtype == ROSACE_F16);
+    rsc_option_int(&options, "DTYPE", (long)key->dtype);
     rsc_option_int(&options, "LANES", (long)key->lanes);
     const rosace_status status = rsc_kernel_create(context, pieces, "attention_merge", &options, &plan->kernel);
     if (status) {

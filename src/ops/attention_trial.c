@@ -22,9 +22,15 @@ typedef struct trial {
     size_t out_count, lse_count;
 } trial;
 
-/* n / 64 for |n| < 64 as a half, exactly. */
-static uint16_t half_of(int n)
+/* n / 64 for |n| < 64 in 16 bits, exactly. */
+static uint16_t narrow_of(rosace_dtype dtype, int n)
 {
+    if (dtype == ROSACE_BF16) {
+        const float number = (float)n / 64.0f;
+        uint32_t bits;
+        memcpy(&bits, &number, sizeof bits);
+        return (uint16_t)(bits >> 16);
+    }
     const unsigned size = (unsigned)(n < 0 ? -n : n);
     if (!size) return 0;
     unsigned shift = 0;
@@ -32,8 +38,14 @@ static uint16_t half_of(int n)
     return (uint16_t)((n < 0 ? 0x8000u : 0u) | (15u - shift) << 10 | (size << shift & 0x3fu) << 4);
 }
 
-static float from_half(uint16_t half)
+static float from_narrow(rosace_dtype dtype, uint16_t half)
 {
+    if (dtype == ROSACE_BF16) {
+        const uint32_t bits = (uint32_t)half << 16;
+        float number;
+        memcpy(&number, &bits, sizeof number);
+        return number;
+    }
     const int exponent = half >> 10 & 31, fraction = half & 1023;
     const float size = exponent == 31 ? NAN : exponent ? ldexpf((float)(1024 + fraction), exponent - 25) : ldexpf((float)fraction, -24);
     return half & 0x8000 ? -size : size;
@@ -49,8 +61,8 @@ static rosace_status fill(trial *t, rosace_dtype dtype, size_t count, int least,
         seed = seed * 6364136223846793005u + 1442695040888963407u;
         const int n = least + (int)((seed >> 33) % (uint64_t)(64 - least));
         const float number = (float)n / 64.0f;
-        const uint16_t half = half_of(n);
-        if (dtype == ROSACE_F16) memcpy(values + i * sizeof half, &half, sizeof half);
+        const uint16_t narrow = narrow_of(dtype, n);
+        if (dtype != ROSACE_F32) memcpy(values + i * sizeof narrow, &narrow, sizeof narrow);
         else memcpy(values + i * sizeof number, &number, sizeof number);
     }
     const rosace_status status = rsc_buffer_create(t->context, bytes, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, values, what, out);
@@ -117,7 +129,7 @@ static rosace_status run(trial *t, rosace_attention_plan *plan, float **results)
         code = clEnqueueReadBuffer(t->queue, t->lse, CL_TRUE, 0, t->lse_count * sizeof(float), values + t->out_count, 0, NULL,
                                    NULL);
     if (code) status = rsc_fail_cl(code, "attention trial: clEnqueueReadBuffer");
-    for (size_t i = 0; !status && halves && i < t->out_count; i++) values[i] = from_half(halves[i]);
+    for (size_t i = 0; !status && halves && i < t->out_count; i++) values[i] = from_narrow(desc->dtype, halves[i]);
     rsc_free(t->context, halves);
     if (status) rsc_free(t->context, values);
     else *results = values;

@@ -5,6 +5,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "../check.h"
@@ -53,9 +54,9 @@ static rosace_status layer_make(rosace_context *context, const void *desc, void 
         self->group /= 2;
 
     rsc_options options = {0};
-    rsc_option_int(&options, "A_F16", key->a == ROSACE_F16);
-    rsc_option_int(&options, "B_F16", key->b == ROSACE_F16);
-    rsc_option_int(&options, "OUT_F16", key->out == ROSACE_F16);
+    rsc_option_int(&options, "A_DTYPE", (long)key->a);
+    rsc_option_int(&options, "B_DTYPE", (long)key->b);
+    rsc_option_int(&options, "OUT_DTYPE", (long)key->out);
     rsc_option_int(&options, "VEC", (long)self->vec);
     rsc_option_int(&options, "GROUP", (long)self->group);
     status = rsc_kernel_create(context, pieces, key->kernel, &options, &self->kernel);
@@ -116,9 +117,11 @@ static rosace_status check_array(rosace_context *context, const char *name, cons
                                  size_t width, bool output, rsc_range *range) {
     const size_t bytes = rosace_dtype_size(array->dtype);
     size_t count;
-    if (!bytes)
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s.dtype = %d: must be ROSACE_F32 or ROSACE_F16", name,
-                        (int)array->dtype);
+    if (!bytes) {
+        char field[64];
+        snprintf(field, sizeof field, "%s.dtype", name);
+        return rsc_check_dtype(field, array->dtype);
+    }
     if (!rsc_mul(rows, width, &count))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s: %zu x %zu elements overflow size_t", name, rows, width);
     return rsc_check_array(context, name, array->mem, array->offset, count, bytes, output, range);
@@ -328,8 +331,7 @@ rosace_status rosace_rmsnorm_heads(rosace_context *context, cl_command_queue que
     rosace_status status = check_context("rmsnorm_heads", context, queue);
     if (!status && !x) status = rsc_fail(ROSACE_INVALID_ARGUMENT, "x is NULL");
     if (!status) status = check_eps(eps);
-    if (!status && !rosace_dtype_size(x->dtype))
-        status = rsc_fail(ROSACE_INVALID_ARGUMENT, "x.dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)x->dtype);
+    if (!status) status = rsc_check_dtype("x.dtype", x->dtype);
     if (!status) status = rsc_check_tensor(context, "x", x, x->dtype, true, &x_range);
     if (!status) status = rsc_check_readable("x", x->mem);
     if (!status && (!rsc_mul(x->shape[0], x->shape[1], &tokens) || !rsc_mul(tokens, x->shape[2], &rows)))

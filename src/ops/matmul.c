@@ -19,7 +19,7 @@ void rsc_matmul_class(const rsc_matmul_desc *desc, const rsc_matmul_call *call, 
     static const double small = 2.0 * 256 * 256 * 256;
     const rsc_matmul_args *g = &call->args;
     const double flops = 2.0 * g->m * g->n * g->k * (double)call->batch;
-    const char *dtype = desc->a != desc->b || desc->a != desc->c ? "mixed" : desc->a == ROSACE_F16 ? "f16" : "f32";
+    const char *dtype = desc->a != desc->b || desc->a != desc->c ? "mixed" : rosace_dtype_name(desc->a);
     snprintf(out, RSC_CLASS_BYTES, "%s %s", dtype, g->m <= RSC_MATMUL_FEW ? "few" : flops <= small ? "small" : "large");
 }
 
@@ -127,7 +127,8 @@ static rosace_status resolve(rosace_context *context, const rosace_matmul_args *
     if (!context) return INVALID("context: NULL");
     rosace_status status = rsc_read_struct("args", given, &args, sizeof args);
     if (status) return status;
-    if (!rosace_dtype_size(args.dtype)) return INVALID("dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)args.dtype);
+    status = rsc_check_dtype("dtype", args.dtype);
+    if (status) return status;
     if (args.path != ROSACE_MATMUL_AUTO && args.path != ROSACE_MATMUL_CLBLAST && args.path != ROSACE_MATMUL_TILE)
         return INVALID("path = %d: must be ROSACE_MATMUL_AUTO, _CLBLAST or _TILE", (int)args.path);
     if (!args.batch || args.batch > INT32_MAX) return INVALID("batch = %zu: must be 1 to 2^31 - 1", args.batch);
@@ -238,9 +239,10 @@ rosace_status rosace_matmul_weights_create(rosace_context *context, cl_command_q
     *out = NULL;
     if (!context) return INVALID("context: NULL");
     if (!matrix) return INVALID("matrix: NULL");
-    if (!rosace_dtype_size(dtype)) return INVALID("dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)dtype);
+    rosace_status status = rsc_check_dtype("dtype", dtype);
+    if (status) return status;
     rosace_tensor view;
-    rosace_status status = check_matrix(context, "matrix", matrix, dtype, 1, false, &view);
+    status = check_matrix(context, "matrix", matrix, dtype, 1, false, &view);
     if (status) return status;
     rosace_matmul_weights *weights = rsc_calloc(context, 1, sizeof *weights);
     if (!weights) return rsc_fail(ROSACE_OUT_OF_MEMORY, "weights: no host memory");

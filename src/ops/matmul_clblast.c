@@ -22,6 +22,7 @@ const char *rsc_matmul_clblast_refuses(const rosace_device_info *device, const r
 {
     const rsc_matmul_args *args = &call->args;
     if (desc->a != desc->b || desc->a != desc->c) return "CLBlast takes operands of one dtype only";
+    if (desc->a != ROSACE_F32 && desc->a != ROSACE_F16) return "CLBlast has no bf16";
     if (desc->a == ROSACE_F16 && !device->has_fp16) return "CLBlast needs cl_khr_fp16 for fp16, which this device lacks";
     if (args->a.row_stride < (desc->transpose_a ? args->m : args->k) || args->c.row_stride < args->n ||
         args->b.row_stride < (desc->transpose_b ? args->k : args->n))

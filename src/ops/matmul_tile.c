@@ -46,8 +46,8 @@ const rsc_matmul_row rsc_matmul_tile_rows[] = {
 };
 /* clang-format on */
 
-/* fp16 results keep their sums in private memory, so a work-item makes less of them. */
-enum { F16_CHUNK = 120, F16_COLUMNS = 128 };
+/* Results that are not fp32 keep their sums in private memory, so a work-item makes less of them. */
+enum { NARROW_CHUNK = 120, NARROW_COLUMNS = 128 };
 
 /* Kernels of RSC_MATMUL_FEW_ROWS: up to `m` rows of A, `rows` at a time. With B as it is, the sums of `columns` columns stay
  * in the first cache; with B transposed `j` rows of it at a time. */
@@ -101,9 +101,9 @@ const char *rsc_matmul_tile_refuses(const rsc_matmul_row *row, const rosace_devi
 static void set_storage(rsc_options *options, const rsc_matmul_desc *desc, unsigned vec)
 {
     rsc_option_int(options, "VEC", (long)vec);
-    rsc_option_int(options, "A_F16", desc->a == ROSACE_F16);
-    rsc_option_int(options, "B_F16", desc->b == ROSACE_F16);
-    rsc_option_int(options, "C_F16", desc->c == ROSACE_F16);
+    rsc_option_int(options, "A_DTYPE", (long)desc->a);
+    rsc_option_int(options, "B_DTYPE", (long)desc->b);
+    rsc_option_int(options, "C_DTYPE", (long)desc->c);
     rsc_option_int(options, "TRANSPOSE_B", desc->transpose_b);
 }
 
@@ -116,8 +116,8 @@ static rosace_status make_kernel(rosace_context *context, const rsc_matmul_desc 
     rsc_option_int(&options, "TRANSPOSE_A", desc->transpose_a);
     rsc_option_int(&options, "ROWS", (long)row->rows);
     if (row->kind == RSC_MATMUL_PANEL) {
-        rsc_option_int(&options, "CHUNK", (long)(desc->c == ROSACE_F16 ? F16_CHUNK : row->chunk));
-        rsc_option_int(&options, "COLUMNS", F16_COLUMNS);
+        rsc_option_int(&options, "CHUNK", (long)(desc->c != ROSACE_F32 ? NARROW_CHUNK : row->chunk));
+        rsc_option_int(&options, "COLUMNS", NARROW_COLUMNS);
         rsc_option_int(&options, "BLOCK_K", (long)row->block_k);
         rsc_option_int(&options, "B_PACKED", desc->b_packed);
     }
@@ -173,11 +173,11 @@ static size_t divide_up(size_t n, size_t by) { return (n + by - 1) / by; }
  * step of k; copying a row of register tiles or a panel costs 9 and 8 of these. */
 static void cut(const rsc_matmul_row *row, const rsc_matmul_desc *desc, size_t units, size_t batch, rsc_matmul_args *args)
 {
-    const bool half = desc->c == ROSACE_F16;
-    const size_t width = 2 * (size_t)row->vec, chunk = half ? F16_CHUNK : row->chunk;
+    const bool narrow = desc->c != ROSACE_F32;
+    const size_t width = 2 * (size_t)row->vec, chunk = narrow ? NARROW_CHUNK : row->chunk;
     const size_t tiles = divide_up(args->m, row->rows), panels = divide_up(args->n, width);
     const size_t least_down = divide_up(tiles, chunk / row->rows);
-    const size_t least_across = divide_up(panels, (half ? F16_COLUMNS : row->columns) / width);
+    const size_t least_across = divide_up(panels, (narrow ? NARROW_COLUMNS : row->columns) / width);
     size_t best = SIZE_MAX;
     for (size_t i = 0; i < 32 && least_down + i <= tiles; i++) {
         const size_t down = least_down + i, high = divide_up(tiles, down);

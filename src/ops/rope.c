@@ -69,7 +69,7 @@ static rosace_status build_kernel(rosace_rope_plan *plan) {
     rsc_option_int(&options, "PREFETCH", !plan->rows.share);
     rsc_option_int(&options, "AXES", (long)desc->axes);
     rsc_option_int(&options, "XPOS", desc->xpos_base > 0.0);
-    rsc_option_int(&options, "DTYPE_F16", desc->dtype == ROSACE_F16);
+    rsc_option_int(&options, "DTYPE", (long)desc->dtype);
     return rsc_kernel_create(plan->context, (const char *const[]){"rope.cl", NULL}, "rope", &options, &plan->kernel);
 }
 

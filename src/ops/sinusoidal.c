@@ -67,7 +67,7 @@ static rosace_status make_plan(rosace_context *context, const void *desc, void *
     rsc_options options = {0};
     rsc_option_int(&options, "VEC", vec);
     rsc_option_int(&options, "GROUP", plan->rows.group);
-    rsc_option_int(&options, "DTYPE_F16", key->dtype == ROSACE_F16);
+    rsc_option_int(&options, "DTYPE", (long)key->dtype);
     status = rsc_kernel_create(context, (const char *const[]){"sinusoidal.cl", NULL}, "sinusoidal_add", &options,
                                &plan->kernel);
     if (status) goto fail;

@@ -54,7 +54,7 @@ static rosace_status check_softmax(rosace_context *context, rosace_softmax_args 
 {
     const rosace_tensor *scores = &args->scores;
     if (!rosace_dtype_size(scores->dtype))
-        return INVALID("scores.dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)scores->dtype);
+        return rsc_check_dtype("scores.dtype", scores->dtype);
     *probs = args->probs && !rsc_same_tensor(args->probs, scores) ? args->probs : scores;
     const bool in_place = *probs == scores;
     rsc_range scores_range, probs_range, bias_range, lse_range, sink_range = {.parent = NULL};
@@ -251,7 +251,7 @@ static rosace_status make_matrix(rosace_context *context, const void *key, void 
     if (status) return status;
     rsc_options options = {.count = 0};
     rsc_option_int(&options, "CHUNK", MATRIX_CHUNK);
-    rsc_option_int(&options, "DTYPE_F16", wanted->dtype == ROSACE_F16);
+    rsc_option_int(&options, "DTYPE", (long)wanted->dtype);
     status = rsc_kernel_create(context, pieces, "mask_matrix", &options, &self->softmax.kernel);
     if (status) drop(self);
     return status;
@@ -260,7 +260,7 @@ static rosace_status make_matrix(rosace_context *context, const void *key, void 
 static rosace_status check_matrix(rosace_context *context, rosace_bias_matrix_args *args, rsc_bias_desc *bias)
 {
     const rosace_tensor *out = &args->out;
-    if (!rosace_dtype_size(out->dtype)) return INVALID("out.dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)out->dtype);
+    if (!rosace_dtype_size(out->dtype)) return rsc_check_dtype("out.dtype", out->dtype);
     rsc_range range, bias_range;
     rosace_status status = rosace_mask_check(&args->mask);
     if (!status) status = rsc_check_tensor(context, "out", out, out->dtype, true, &range);

@@ -27,7 +27,7 @@ rosace_status rsc_softmax_create(rosace_context *context, const rsc_softmax_desc
     rsc_option_int(&options, "VEC", vec);
     rsc_option_int(&options, "GROUP", group);
     rsc_option_int(&options, "KEPT", group == 1 ? MAX_KEPT : 0);
-    rsc_option_int(&options, "DTYPE_F16", desc->dtype == ROSACE_F16);
+    rsc_option_int(&options, "DTYPE", (long)desc->dtype);
     rsc_option_int(&options, "SHAW", desc->bias == ROSACE_BIAS_SHAW);
     rsc_option_int(&options, "REROPE", desc->rerope);
     rsc_option_int(&options, "LOGN", desc->logn);

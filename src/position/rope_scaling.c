@@ -400,8 +400,8 @@ rosace_status rsc_rope_check_desc(const rosace_rope_desc *desc, rosace_rope_desc
                         checked->rotary_dim, checked->head_dim);
     if (!(checked->theta > 1.0) || isinf(checked->theta))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "theta = %g: must be finite and above 1", checked->theta);
-    if (!rosace_dtype_size(checked->dtype))
-        return rsc_fail(ROSACE_INVALID_ARGUMENT, "dtype = %d: must be ROSACE_F32 or ROSACE_F16", (int)checked->dtype);
+    status = rsc_check_dtype("dtype", checked->dtype);
+    if (status) return status;
     if ((unsigned)checked->scaling.kind >= sizeof scalings / sizeof scalings[0])
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "scaling.kind = %d: must be one of rosace_rope_scaling_kind",
                         (int)checked->scaling.kind);

@@ -345,7 +345,34 @@ def layers():
     golden.write()
 
 
+# ---- bf16: what torch rounds to, and what it gives ---------------------------------------------------------------------
+
+
+def bf16():
+    golden = Golden("bf16.txt", "bfloat16 of torch")
+    kept = torch.tensor([0, 1, 0x7F, 0x80, 0x3F7F, 0x3F80, 0x3F81, 0x42FF, 0x4300, 0x7EFF, 0x7F7E, 0x7F7F])
+    bits = (kept[:, None] << 16 | torch.tensor([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF])).flatten().to(torch.int32)
+    x = torch.cat([bits, bits | -0x80000000]).view(torch.float32)
+    golden.case("rounding", x=x, out=x.bfloat16())
+
+    def brain(*shape):
+        return torch.randn(*shape).bfloat16()
+
+    config = LlamaConfig(hidden_size=80, num_attention_heads=2, head_dim=40,
+                         rope_parameters=dict(rope_type="default", rope_theta=10000.0))
+    cos, sin = llama.LlamaRotaryEmbedding(config)(random(1), torch.tensor([POSITIONS]))
+    q, k = brain(1, 5, 2, 40), brain(1, 5, 1, 40)
+    q_out, k_out = llama.apply_rotary_pos_emb(q.float(), k.float(), cos, sin, unsqueeze_dim=2)
+    golden.case("rope", positions=POSITIONS, q=q, k=k, q_out=q_out.bfloat16(), k_out=k_out.bfloat16())
+
+    q, k, v = brain(1, 4, 9, 40), brain(1, 2, 9, 40), brain(1, 2, 9, 40)
+    out, exact = (F.scaled_dot_product_attention(*tensors, is_causal=True, enable_gqa=True).transpose(1, 2)
+                  for tensors in ((q, k, v), (q.double(), k.double(), v.double())))
+    golden.case("attention", q=q.transpose(1, 2), k=k.transpose(1, 2), v=v.transpose(1, 2), out=out, exact=exact)
+    golden.write()
+
+
 if __name__ == "__main__":
-    for make in rope, mask, attention, extras, layers:
+    for make in rope, mask, attention, extras, layers, bf16:
         torch.manual_seed(1)
         make()

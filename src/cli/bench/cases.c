@@ -9,7 +9,7 @@
 /* clang-format off */
 const bench_axis_info bench_axes[N_AXES] = {
     /* option, letter, choices, least, most, about */
-    [AXIS_DTYPE] =     {"dtype",     "",  "f32,f16", 0, 0, "storage: f32, f16"},
+    [AXIS_DTYPE] =     {"dtype",     "",  "f32,f16,bf16", 0, 0, "storage: f32, f16, bf16"},
     [AXIS_LAYOUT] =    {"layout",    "",  "bshd,bhsd", 0, 0, "order of the axes in memory: bshd, bhsd"},
     [AXIS_PAIRS] =     {"pairs",     "",  "half,interleaved", 0, 0, "what rotates with what: half, interleaved"},
     [AXIS_TRANSPOSE] = {"transpose", "",  "nn,tn,nt,tt", 0, 0, "of A and of B: nn, tn, nt, tt"},

@@ -75,7 +75,9 @@ cl_mem bench_buffer(bench_device *device, rosace_dtype dtype, size_t count) {
         cli_fail_cl(code, "cannot make a buffer of %zu MiB", bytes >> 20);
         return NULL;
     }
-    kernel = clCreateKernel(device->program, dtype == ROSACE_F16 ? "fill_f16" : "fill_f32", &code);
+    char name[16];
+    snprintf(name, sizeof name, "fill_%s", rosace_dtype_name(dtype));
+    kernel = clCreateKernel(device->program, name, &code);
     if (kernel) code = clSetKernelArg(kernel, 0, sizeof buffer, &buffer);
     if (!code) code = clSetKernelArg(kernel, 1, sizeof seed, &seed);
     if (!code) code = clEnqueueNDRangeKernel(device->queue, kernel, 1, NULL, &count, NULL, 0, NULL, NULL);

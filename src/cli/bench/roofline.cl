@@ -129,3 +129,7 @@ __kernel void fill_f32(__global float *out, uint seed) {
 __kernel void fill_f16(__global half *out, uint seed) {
     vstore_half(noise((uint)get_global_id(0), seed), get_global_id(0), out);
 }
+
+__kernel void fill_bf16(__global ushort *out, uint seed) {
+    out[get_global_id(0)] = (ushort)(as_uint(noise((uint)get_global_id(0), seed)) >> 16);
+}
