@@ -168,7 +168,8 @@ rosace_status rosace_context_create(const rosace_context_desc *desc, rosace_cont
     context->has_program_lock = rsc_mutex_init(&context->program_lock);
     context->has_plan_lock = rsc_mutex_init(&context->plan_lock);
     context->has_tuning_lock = rsc_mutex_init(&context->tuning_lock);
-    if (!context->has_program_lock || !context->has_plan_lock || !context->has_tuning_lock) {
+    context->has_clblast_lock = rsc_mutex_init(&context->clblast_lock);
+    if (!context->has_program_lock || !context->has_plan_lock || !context->has_tuning_lock || !context->has_clblast_lock) {
         status = rsc_fail(ROSACE_OUT_OF_MEMORY, "no system resources for a context's locks");
         goto fail;
     }
@@ -197,6 +198,7 @@ void rosace_context_destroy(rosace_context **context) {
     if (old->cl && clReleaseContext(old->cl) != CL_SUCCESS)
         rsc_log(old, ROSACE_LOG_WARNING, "clReleaseContext failed");
     rsc_tuning_destroy(old);
+    if (old->has_clblast_lock) rsc_mutex_destroy(&old->clblast_lock);
     if (old->has_tuning_lock) rsc_mutex_destroy(&old->tuning_lock);
     if (old->has_plan_lock) rsc_mutex_destroy(&old->plan_lock);
     if (old->has_program_lock) rsc_mutex_destroy(&old->program_lock);

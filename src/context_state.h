@@ -31,7 +31,10 @@ struct rosace_context {
     rsc_mutex tuning_lock; /* over `tuning` */
     json_t *tuning;        /* entries measured for this device, NULL: not read yet */
     bool tuning_off;       /* $ROSACE_TUNING = off */
-    bool has_program_lock, has_plan_lock, has_tuning_lock;
+    rsc_mutex clblast_lock; /* over the two that follow, each for f32 and f16 (ops/clblast_sets.c) */
+    bool clblast_ready[2];
+    const char *clblast_set[2]; /* what this context gave CLBlast last; NULL: nothing */
+    bool has_program_lock, has_plan_lock, has_tuning_lock, has_clblast_lock;
 };
 
 /* For rosace_context_destroy. */

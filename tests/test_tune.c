@@ -26,6 +26,7 @@ typedef struct fake_row {
 } fake_row;
 static fake_row rows[8];
 static size_t n_rows, live_plans;
+static bool standard_alone; /* the first row must not run once another has */
 enum { COUNT = 64, MOST = 100 };
 
 static fake_row *fake_named(const char *name)
@@ -64,6 +65,7 @@ static rosace_status fake_make(rsc_bench *bench, void **plan, char row[RSC_ROW_B
 static rosace_status fake_run(rsc_bench *bench, void *plan)
 {
     fake_row *row = plan;
+    for (size_t i = 1; standard_alone && row == rows && i < n_rows; i++) ck_assert_uint_eq(rows[i].runs, 0);
     row->runs++;
     if (row->run) return rsc_fail(row->run, "%s cannot be run", row->name);
     if (isinf(row->value)) return ROSACE_OK; /* writes nothing */
@@ -151,6 +153,26 @@ START_TEST(a_row_with_another_answer_is_never_chosen)
         ck_assert_msg(right || strstr(w.warning, rows[i].name), "nothing said of %s", rows[i].name);
     }
     ck_assert_int_eq(w.warnings, 5);
+    rosace_context_destroy(&context);
+}
+END_TEST
+
+START_TEST(a_standard_that_cannot_come_back_runs_first)
+{
+    static const fake_row list[] = {{"first", 1.0f, ROSACE_OK, ROSACE_OK, 0}, {"second", 1.0f, ROSACE_OK, ROSACE_OK, 0}};
+    rosace_context *context = open_fake();
+    rsc_subject subject = {.class_name = "class", .least = 30, .most = MOST};
+    rsc_bench bench = {.context = context, .queue = harness_queue(), .subject = &subject};
+    rsc_tunable once = fake;
+    rsc_measurement m;
+    watcher w = {0};
+    once.standard_first = true;
+    set_rows(2, list);
+    standard_alone = true;
+    harness_ok(rsc_measure(&once, &bench, rsc_seconds() + 1000.0, watch, &w, &m));
+    standard_alone = false;
+    ck_assert(m.finished && !live_plans);
+    for (int i = 0; i < 2; i++) ck_assert(m.rows[i].runs >= 3 && rsc_shortest(&m.rows[i]) > 0.0);
     rosace_context_destroy(&context);
 }
 END_TEST
@@ -360,5 +382,5 @@ START_TEST(wrong_arguments_are_refused)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("tune", a_row_with_another_answer_is_never_chosen, measuring_can_stop_anywhere,
-                     a_run_saves_each_class_and_the_next_goes_on, wrong_arguments_are_refused)
+HARNESS_DEVICE_SUITE("tune", a_row_with_another_answer_is_never_chosen, a_standard_that_cannot_come_back_runs_first,
+                     measuring_can_stop_anywhere, a_run_saves_each_class_and_the_next_goes_on, wrong_arguments_are_refused)

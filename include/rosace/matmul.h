@@ -23,7 +23,8 @@ typedef struct rosace_matrix {
 typedef enum rosace_matmul_path {
     ROSACE_MATMUL_AUTO = 0, /* what `rosace tune` measured to be faster; before that CLBlast on GPUs, tile on CPU
                                devices; the other one where that cannot */
-    ROSACE_MATMUL_CLBLAST,
+    ROSACE_MATMUL_CLBLAST,  /* with parameters as rosace_tune found them, else of a table of devices, else CLBlast's own;
+                               CLBlast keeps them for the process, where a program that calls it, too, meets them */
     ROSACE_MATMUL_TILE      /* rosace's own kernel: any dtype without extensions */
 } rosace_matmul_path;
 

@@ -21,7 +21,8 @@ extern "C" {
 /* Which operations to measure; added up. */
 #define ROSACE_TUNE_ATTENTION 1u
 #define ROSACE_TUNE_MATMUL 2u
-#define ROSACE_TUNE_ALL 3u
+#define ROSACE_TUNE_CLBLAST 4u /* parameters of CLBlast's products; see ROSACE_MATMUL_CLBLAST */
+#define ROSACE_TUNE_ALL 7u
 
 /* What is under way. Text is valid during the call. */
 typedef struct rosace_tune_event {

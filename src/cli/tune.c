@@ -57,14 +57,14 @@ static bool parse_operations(const char *text, unsigned *out)
     static const struct {
         const char *name;
         unsigned flag;
-    } names[] = {{"attention", ROSACE_TUNE_ATTENTION}, {"matmul", ROSACE_TUNE_MATMUL}};
+    } names[] = {{"attention", ROSACE_TUNE_ATTENTION}, {"matmul", ROSACE_TUNE_MATMUL}, {"clblast", ROSACE_TUNE_CLBLAST}};
     *out = 0;
     for (const char *item = text;; item++) {
         const size_t length = strcspn(item, ",");
         unsigned flag = 0;
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)
             if (strlen(names[i].name) == length && !strncmp(names[i].name, item, length)) flag = names[i].flag;
-        if (!flag) return cli_fail("--op %s: must be attention, matmul, or both with a comma", *text ? text : "''");
+        if (!flag) return cli_fail("--op %s: must be attention, clblast, matmul, or several with commas", *text ? text : "''");
         *out |= flag;
         item += length;
         if (!*item) return true;
@@ -76,7 +76,7 @@ static int parse(tune_options *o, int argc, const char **argv)
     const struct poptOption table[] = {
         {"device", 'd', POPT_ARG_STRING, &o->device, 0, "which device (see rosace devices)", "DEVICE"},
         {"budget", 'b', POPT_ARG_STRING, &o->budget, 0, "begin no measurement after this long (default 110)", "SECONDS"},
-        {"op", '\0', POPT_ARG_STRING, &o->operations, 0, "attention, matmul, or both with a comma (default: both)", "NAMES"},
+        {"op", '\0', POPT_ARG_STRING, &o->operations, 0, "attention, clblast, matmul, or several with commas (default: all)", "NAMES"},
         {"force", 'f', POPT_ARG_NONE, &o->force, 0, "measure what is known, too", NULL},
         {"list", 'l', POPT_ARG_NONE, &o->list, 0, "show what is known and measure nothing", NULL},
         {"clear", '\0', POPT_ARG_NONE, &o->clear, 0, "forget what is known and measure nothing", NULL},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Matrix products on CLBlast. */
+#include "clblast_sets.h"
 #include "matmul.h"
 
 #include <CL/cl_half.h>
@@ -55,6 +56,13 @@ static const char *status_name(CLBlastStatusCode code)
     case CLBlastInsufficientMemoryC: return "matrix C beyond its buffer";
     default: return "failed";
     }
+}
+
+/* Whether other parameters may help: what OpenCL itself says, and CLBlast of kernels; not what it says of matrices. */
+static bool is_of_parameters(CLBlastStatusCode code)
+{
+    return code != CLBlastSuccess && (code > -1024 || code == CLBlastInvalidLocalMemUsage || code == CLBlastDatabaseError ||
+                                      code == CLBlastUnknownError || code == CLBlastUnexpectedError);
 }
 
 static size_t start(const rsc_matmul_operand_args *x, size_t z, uint32_t inner)
@@ -145,11 +153,15 @@ rosace_status rsc_matmul_clblast(rsc_chain *chain, const rsc_matmul_desc *desc, 
     cl_command_queue queue;
     rosace_status status = rsc_chain_before_foreign(chain, &queue);
     if (status) return status;
+    rsc_clblast_ready(chain->context, desc->a);
     cl_event event = NULL;
-    CLBlastStatusCode code = CLBlastSuccess;
-    if (is_strided(call)) code = strided(desc, call, ta, tb, &queue, &event);
-    else status = scattered(chain->context, desc, call, ta, tb, &queue, &event, &code);
-    if (status) return status;
+    CLBlastStatusCode code;
+    do {
+        code = CLBlastSuccess;
+        if (is_strided(call)) code = strided(desc, call, ta, tb, &queue, &event);
+        else status = scattered(chain->context, desc, call, ta, tb, &queue, &event, &code);
+        if (status) return status;
+    } while (is_of_parameters(code) && rsc_clblast_fall_back(chain->context, desc->a, status_name(code)));
     if (code != CLBlastSuccess)
         return rsc_fail(ROSACE_CLBLAST_ERROR, "CLBlast%cgemm %ux%ux%u, batch %zu: %s (%d)", desc->a == ROSACE_F16 ? 'H' : 'S',
                         call->args.m, call->args.n, call->args.k, call->batch, status_name(code), (int)code);

@@ -110,5 +110,5 @@ static void drop(rsc_bench *bench, void *plan)
 }
 
 const rsc_tunable rsc_tune_attention = {
-    "attention", ROSACE_TUNE_ATTENTION, class_at, row_at, prepare, make, run, drop,
+    "attention", ROSACE_TUNE_ATTENTION, class_at, row_at, prepare, make, run, drop, false,
 };

@@ -109,5 +109,5 @@ static void drop(rsc_bench *bench, void *plan)
 }
 
 const rsc_tunable rsc_tune_matmul = {
-    "matmul", ROSACE_TUNE_MATMUL, class_at, row_at, prepare, make, run, drop,
+    "matmul", ROSACE_TUNE_MATMUL, class_at, row_at, prepare, make, run, drop, false,
 };

@@ -151,6 +151,21 @@ static rosace_status try_row(const rsc_tunable *tunable, rsc_bench *bench, rsc_r
     return ROSACE_OK;
 }
 
+/* All runs of a row at once. */
+static rosace_status run_alone(const rsc_tunable *tunable, rsc_bench *bench, rsc_row_figures *row)
+{
+    rosace_status status = ROSACE_OK;
+    unsigned repeats = 1;
+    double microseconds, spent = 0.0;
+    while (!status && row->runs < RSC_TUNE_ROUNDS && (row->runs < 3 || spent <= most_of_class)) {
+        status = timed_run(tunable, bench, row->plan, repeats, &microseconds);
+        row->microseconds[row->runs++] = microseconds;
+        spent += repeats * microseconds;
+        repeats = (unsigned)fmin(100.0, ceil(long_enough / 4 / rsc_shortest(row)));
+    }
+    return status;
+}
+
 static double shortest_of(const rsc_measurement *m)
 {
     double shortest = INFINITY;
@@ -168,6 +183,7 @@ static rosace_status run_rounds(const rsc_tunable *tunable, rsc_bench *bench, do
             rsc_row_figures *row = &m->rows[i];
             const double limit = best * (round > 1 ? hopeless_later : hopeless_first);
             if (!row->plan || (round && rsc_shortest(row) > limit && i != m->standard)) continue;
+            if (tunable->standard_first && i == m->standard) continue;
             if (round && rsc_seconds() > deadline) return ROSACE_OK;
             double microseconds;
             const rosace_status status = timed_run(tunable, bench, row->plan, repeats, &microseconds);
@@ -205,6 +221,7 @@ rosace_status rsc_measure(const rsc_tunable *tunable, rsc_bench *bench, double d
     got = rsc_calloc(bench->context, bench->out_count, sizeof *got);
     if (!wanted || !got) status = rsc_fail(ROSACE_OUT_OF_MEMORY, "tuning: no host memory to compare answers");
     if (!status) status = read_output(bench, wanted);
+    if (!status && tunable->standard_first) status = run_alone(tunable, bench, &standard);
     for (size_t i = 0; i < m->n_rows && !status; i++) {
         if (i == m->standard) continue;
         if (rsc_seconds() > deadline || !progress(user, m->rows[i].name, NULL)) goto end;
@@ -213,6 +230,8 @@ rosace_status rsc_measure(const rsc_tunable *tunable, rsc_bench *bench, double d
     }
     if (status) goto end;
     m->rows[m->standard].plan = standard.plan;
+    m->rows[m->standard].runs = standard.runs;
+    memcpy(m->rows[m->standard].microseconds, standard.microseconds, sizeof standard.microseconds);
     standard.plan = NULL;
     status = run_rounds(tunable, bench, deadline, m);
     if (status) goto end;

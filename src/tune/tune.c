@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-static const rsc_tunable *const tunables[] = {&rsc_tune_attention, &rsc_tune_matmul};
+static const rsc_tunable *const tunables[] = {&rsc_tune_attention, &rsc_tune_clblast, &rsc_tune_matmul};
 enum { N_TUNABLES = sizeof tunables / sizeof tunables[0] };
 
 typedef struct session {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The tuner: tune.c goes through the classes, measure.c finds the fastest row of one, and each operation (attention.c,
- * matmul.c) says what its classes are and how to run one. */
+ * clblast.c, matmul.c) says what its classes are and how to run one. */
 #ifndef ROSACE_SRC_TUNE_TUNE_H
 #define ROSACE_SRC_TUNE_TUNE_H
 
@@ -48,8 +48,9 @@ typedef struct rsc_tunable {
     rosace_status (*make)(rsc_bench *bench, void **plan, char row[RSC_ROW_BYTES]);
     rosace_status (*run)(rsc_bench *bench, void *plan);
     void (*drop)(rsc_bench *bench, void *plan);
+    bool standard_first; /* once another row ran the standard one cannot: all its runs come before */
 } rsc_tunable;
-extern const rsc_tunable rsc_tune_attention, rsc_tune_matmul;
+extern const rsc_tunable rsc_tune_attention, rsc_tune_clblast, rsc_tune_matmul;
 
 /* A buffer of `count` numbers around zero that look like noise, or zeros. */
 rosace_status rsc_bench_buffer(rsc_bench *bench, size_t index, rosace_dtype dtype, size_t count, bool noise);
