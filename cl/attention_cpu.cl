@@ -20,7 +20,8 @@
  *
  * Global size: (items * key/value heads, 1, batch) with items = ceil(tiles * group / per_item), work-groups of 1. Key/value
  * heads are innermost where they are so in memory (near_heads = their number): a page of it holds rows of all of them. Else a
- * head's items follow each other (near_heads = 1).
+ * head's items follow each other (near_heads = 1). With SEQUENCES items are slots of the table (lib/sequence.clh), each of one
+ * sequence, and the batch is 1.
  *
  * Defines: HEAD_DIM a multiple of 8; DTYPE (storage); VEC 4, 8, 16; VECS vectors of queries; TILES at least 1;
  *   TILE_K a multiple of KEYS; KEYS, DIMS: accumulators of the two products are KEYS * VECS and DIMS * VECS vectors, which
@@ -34,6 +35,7 @@
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
+#include "lib/sequence.clh"
 #include "lib/vector.clh"
 #include "shared/attention_args.h"
 
@@ -371,18 +373,29 @@ static void end_tile(const query_tile *t, __global STORE *out, __global float *l
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-              __global const int *restrict ids, const rsc_attention_kernel_args args EXTRAS_PARAMS)
+              __global const int *restrict ids, SEQUENCE_ARGS(rsc_attention_kernel_args) EXTRAS_PARAMS SEQUENCE_PARAMS)
 {
+    SEQUENCE_OWN_ARGS(rsc_attention_kernel_args)
+#if SEQUENCES
+    const uint id = (uint)get_global_id(0), items = args.tiles;
+#else
     const uint id = (uint)get_global_id(0), items = (args.tiles * args.group + args.per_item - 1) / args.per_item;
+#endif
     const uint kv_head = id % args.near_heads + id / (args.near_heads * items) * args.near_heads;
+#if SEQUENCES
+    uint first_tile = id / args.near_heads % items;
+    SEQUENCE_TILE(args, first_tile)
+    args.tiles = (args.seq_q + QUERIES - 1) / QUERIES;
+#else
     const uint first_tile = id / args.near_heads % items * args.per_item;
+#endif
     const int tiles = (int)min(args.per_item, args.tiles * args.group - first_tile);
     const uint batch = (uint)get_global_id(2);
     q += args.q.offset + batch * args.q.batch_stride;
     k += args.k.offset + batch * args.k.batch_stride + kv_head * args.k.head_stride;
     v += args.v.offset + batch * args.v.batch_stride + kv_head * args.v.head_stride;
     out += args.out.offset + batch * args.out.batch_stride;
-    lse += args.lse_offset + (size_t)batch * args.heads * args.seq_q;
+    lse += args.lse_offset + (size_t)batch * args.heads * args.lse_rows;
 
     query_tile tile[TILES];
     FLOATV keys[(TILE_K + KEYS - 1) * ROW], values[(TILE_K + KEYS - 1) * ROW];
@@ -459,5 +472,5 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
     }
 
     for (int i = 0; i < tiles; i++)
-        end_tile(&tile[i], out + tile[i].head * args.out.head_stride, lse + (size_t)tile[i].head * args.seq_q, &args);
+        end_tile(&tile[i], out + tile[i].head * args.out.head_stride, lse + (size_t)tile[i].head * args.lse_rows, &args);
 }

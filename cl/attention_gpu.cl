@@ -31,6 +31,7 @@
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
+#include "lib/sequence.clh"
 #include "shared/attention_args.h"
 
 #ifndef ACROSS
@@ -95,8 +96,9 @@ static void load_tile(__local float4 *to, int to_stride, __global const STORE *f
 __kernel SUB_GROUP_SIZE __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-              __global const int *restrict ids, const rsc_attention_kernel_args args EXTRAS_PARAMS)
+              __global const int *restrict ids, SEQUENCE_ARGS(rsc_attention_kernel_args) EXTRAS_PARAMS SEQUENCE_PARAMS)
 {
+    SEQUENCE_OWN_ARGS(rsc_attention_kernel_args)
     __local float4 query_tile[TILE_Q * Q4];
     __local float4 chunk[CHUNK_SIZE4];
     __local float4 weight[TILE_Q * W4];
@@ -110,10 +112,11 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
     uint id = (uint)get_group_id(0);
     const uint group_head = id % args.group;
     id /= args.group;
-    const uint tile = args.tiles - 1 - id % args.tiles;
+    uint tile = args.tiles - 1 - id % args.tiles;
     id /= args.tiles;
     const uint kv_head = id % kv_heads, batch = id / kv_heads;
     const uint head = kv_head * args.group + group_head;
+    SEQUENCE_TILE(args, tile)
     const int item = lane_item(), x = item % ACROSS, y = item / ACROSS;
     const int row_first = (int)tile * TILE_Q, row_last = (int)args.seq_q - 1;
     q += args.q.offset + batch * args.q.batch_stride + head * args.q.head_stride;
@@ -294,7 +297,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
             if (DIM == HEAD_DIM || at * 4 < HEAD_DIM) store4(result[i][d] * inverse, to, 4 * at);
         }
         if (args.has_lse && x == 0)
-            lse[args.lse_offset + ((size_t)batch * args.heads + head) * args.seq_q + m] =
+            lse[args.lse_offset + ((size_t)batch * args.heads + head) * args.lse_rows + m] =
                 sum[i] == 0.0f ? -INFINITY : M_LN2_F * (largest[i] + log2(sum[i]));
     }
 }

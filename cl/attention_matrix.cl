@@ -24,6 +24,7 @@
 #include "lib/mask.clh"
 #include "lib/matrix.clh"
 #include "lib/scores.clh"
+#include "lib/sequence.clh"
 #include "shared/attention_args.h"
 
 #ifndef GROUPS
@@ -114,8 +115,9 @@ static void load_turned(__local ushort *to, __global const half *from, size_t st
 __kernel SUB_GROUP_SIZE __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_matrix(__global const half *restrict q, __global const half *restrict k, __global const half *restrict v,
                  __global half *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-                 __global const int *restrict ids, const rsc_attention_kernel_args args)
+                 __global const int *restrict ids, SEQUENCE_ARGS(rsc_attention_kernel_args) SEQUENCE_PARAMS)
 {
+    SEQUENCE_OWN_ARGS(rsc_attention_kernel_args)
     __local ushort keys[TILE_K * K_STRIDE] __attribute__((aligned(16)));
     __local ushort values[DIM * V_STRIDE] __attribute__((aligned(16)));
     __local ushort weights[TILE_Q * V_STRIDE] __attribute__((aligned(16)));
@@ -132,12 +134,13 @@ attention_matrix(__global const half *restrict q, __global const half *restrict 
     uint id = (uint)get_group_id(0);
     const uint group_head = id % args.group;
     id /= args.group;
-    const uint tile = args.tiles - 1 - id % args.tiles;
+    uint tile = args.tiles - 1 - id % args.tiles;
     id /= args.tiles;
     const uint kv_head = id % kv_heads, batch = id / kv_heads;
     const uint head = kv_head * args.group + group_head;
     const int item = group_item(), lane = item % LANES, group = item / LANES;
     __local uint *const scratch = all_scratch + group * MATRIX_SCRATCH;
+    SEQUENCE_TILE(args, tile)
     const int row_first = (int)tile * TILE_Q, row_last = (int)args.seq_q - 1;
     q += args.q.offset + batch * args.q.batch_stride + head * args.q.head_stride;
     k += args.k.offset + batch * args.k.batch_stride + kv_head * args.k.head_stride;
@@ -297,7 +300,7 @@ attention_matrix(__global const half *restrict q, __global const half *restrict 
         {
             const int m = row_of + c_row(lane, r), s = c_slot(r);
             if (args.has_lse && m <= row_last && c_col(lane, r) == 0)
-                lse[args.lse_offset + ((size_t)batch * args.heads + head) * args.seq_q + m] =
+                lse[args.lse_offset + ((size_t)batch * args.heads + head) * args.lse_rows + m] =
                     sum[b][s] == 0.0f ? -INFINITY : M_LN2_F * (largest[b][s] + log2(sum[b][s]));
         }
     }

@@ -31,6 +31,7 @@
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
+#include "lib/sequence.clh"
 #include "lib/vector.clh"
 #include "shared/decode_args.h"
 
@@ -197,11 +198,16 @@ static void add_values(FLOATV (*result)[VECTORS], int rows, const float *weight,
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
            __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-           __global const int *restrict ids, __global float *restrict partial, const rsc_decode_kernel_args args EXTRAS_PARAMS)
+           __global const int *restrict ids, __global float *restrict partial, SEQUENCE_ARGS(rsc_decode_kernel_args) EXTRAS_PARAMS SEQUENCE_PARAMS)
 {
+    SEQUENCE_OWN_ARGS(rsc_decode_kernel_args)
     const uint id = (uint)get_global_id(0), tiles = args.row_tiles * args.kv_tiles;
-    const uint tile = id % tiles, split = id / tiles % args.splits, batch = id / tiles / args.splits;
-    const uint w_first = tile / args.kv_tiles * args.rows, w_count = min(args.rows, args.seq_q * args.group - w_first);
+    const uint tile = id % tiles, split = id / tiles % args.splits;
+    uint batch = id / tiles / args.splits;
+    const uint w_first = tile / args.kv_tiles * args.rows;
+    SEQUENCE_BATCH(args, batch)
+    if (SEQUENCES && w_first >= args.seq_q * args.group) return; /* the longest has more rows */
+    const uint w_count = min(args.rows, args.seq_q * args.group - w_first);
     const uint kv_most = (args.kv_heads + args.kv_tiles - 1) / args.kv_tiles;
     const uint kv_first = tile % args.kv_tiles * kv_most, kv_count = min(kv_most, args.kv_heads - kv_first);
     const size_t k_stride = args.k.seq_stride, v_stride = args.v.seq_stride;
@@ -324,7 +330,7 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
         for (uint w = 0; w < w_count; w++) {
             const uint r = a * w_count + w, m = (w_first + w) / args.group;
             const uint head = (kv_first + a) * args.group + (w_first + w) % args.group;
-            const size_t row = ((size_t)batch * args.heads + head) * args.seq_q + m;
+            const size_t row = ((size_t)batch * args.heads + head) * args.lse_rows + m;
             const float total = horizontal_sum(sum[r]);
             if (args.splits > 1) {
                 __global float *to = partial + args.results_offset + (row * args.splits + split) * HEAD_DIM;

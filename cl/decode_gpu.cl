@@ -34,6 +34,7 @@
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
+#include "lib/sequence.clh"
 #include "shared/decode_args.h"
 
 #ifndef ITEMS
@@ -64,8 +65,9 @@
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
            __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-           __global const int *restrict ids, __global float *restrict partials, const rsc_decode_kernel_args args EXTRAS_PARAMS)
+           __global const int *restrict ids, __global float *restrict partials, SEQUENCE_ARGS(rsc_decode_kernel_args) EXTRAS_PARAMS SEQUENCE_PARAMS)
 {
+    SEQUENCE_OWN_ARGS(rsc_decode_kernel_args)
     __local float query[HEAD_DIM * ROWS];
     __local float chunk[TILE_K * (CHUNK + 1)];
     __local float weight[ROWS][TILE_K + 1];
@@ -75,8 +77,10 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
     const uint id = (uint)get_group_id(0);
     const uint kv_head = id / args.row_tiles % args.kv_heads;
     const uint split = id / args.row_tiles / args.kv_heads % args.splits;
-    const uint batch = id / args.row_tiles / args.kv_heads / args.splits;
+    uint batch = id / args.row_tiles / args.kv_heads / args.splits;
     const uint w_first = id % args.row_tiles * args.rows;
+    SEQUENCE_BATCH(args, batch)
+    if (SEQUENCES && w_first >= args.seq_q * args.group) return; /* the longest has more rows */
     const int rows = (int)min(args.rows, args.seq_q * args.group - w_first);
     const int item = (int)get_local_id(0);
     q += args.q.offset + batch * args.q.batch_stride;
@@ -225,7 +229,7 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
         float weights = 0.0f;
         for (int j = 0; j < SPREAD; j++) weights += partial[r][j];
         const uint w = w_first + r, m = w / args.group, head = kv_head * args.group + w % args.group;
-        const size_t at = ((size_t)batch * args.heads + head) * args.seq_q + m;
+        const size_t at = ((size_t)batch * args.heads + head) * args.lse_rows + m;
         const float4 z = vload4(0, total + r * HEAD_DIM + d);
         if (args.splits > 1) {
             vstore4(z, 0, partials + args.results_offset + (at * args.splits + split) * HEAD_DIM + d);

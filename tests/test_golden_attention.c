@@ -29,6 +29,17 @@ static double score_error(const golden_case *c, const rosace_attention_desc *des
     return 4 * u * (1 + largest);
 }
 
+/* NULL when the case has no such array. */
+static int64_t *integers(const golden_case *c, const char *key, size_t *count)
+{
+    const golden_array *a = golden_find(c, key);
+    if (!a) return NULL;
+    int64_t *numbers = harness_alloc(a->count, sizeof *numbers);
+    for (size_t i = 0; i < a->count; i++) numbers[i] = (int64_t)a->values[i];
+    if (count) *count = a->count;
+    return numbers;
+}
+
 static void attention_on_path(const golden_case *c, rosace_dtype dtype, rosace_attention_path path, int layout)
 {
     rosace_attention_desc desc = golden_attention_desc(c);
@@ -71,6 +82,11 @@ static void attention_on_path(const golden_case *c, rosace_dtype dtype, rosace_a
         args.sink_logits = t.mem;
         args.sink_logits_offset = t.offset;
     }
+    int64_t *cu_q = integers(c, "cu_seqlens_q", &args.n_seqs), *cu_k = integers(c, "cu_seqlens_k", NULL);
+    args.n_seqs -= args.n_seqs > 0; /* they have an element more */
+    args.cu_seqlens_q = cu_q;
+    args.cu_seqlens_k = cu_k;
+    args.seq_lens_k = integers(c, "seq_lens_k", NULL);
 
     rosace_status status = rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, NULL);
     if (status == ROSACE_UNSUPPORTED && path == ROSACE_PATH_FUSED)
@@ -82,7 +98,7 @@ static void attention_on_path(const golden_case *c, rosace_dtype dtype, rosace_a
     for (size_t i = 0; i < v->count; i++)
         largest_value = fmax(largest_value, fabs(v->values[i]));
     double sum_error = 4 * u; /* of the exponentials, of the weighted values, and of the division */
-    const char *op = path == ROSACE_PATH_FUSED ? "attention fused" : "attention gemm";
+    const char *op = path == ROSACE_PATH_FUSED ? "attention fused" : path == ROSACE_PATH_GEMM ? "attention gemm" : "decode";
     harness_check(op, &args.out, golden_values(c, "out", q_count),
                   (harness_tolerance){.absolute = largest_value * (2 * error + 2 * sum_error)});
     if (golden_find(c, "lse"))
@@ -109,6 +125,15 @@ START_TEST(extras_as_in_torch)
     for (const golden_case *c = golden_read("attention_extras.txt"); c; c = c->next, turn++)
         for (rosace_attention_path path = ROSACE_PATH_GEMM; path <= ROSACE_PATH_DECODE; path++)
             attention_on_path(c, dtypes[turn % 2], path, turn % HARNESS_LAYOUTS);
+}
+END_TEST
+
+START_TEST(varlen_as_in_torch)
+{
+    int layout = 0;
+    for (const golden_case *c = golden_read("varlen.txt"); c; c = c->next)
+        for (rosace_attention_path path = ROSACE_PATH_GEMM; path <= ROSACE_PATH_DECODE; path++)
+            attention_on_path(c, ROSACE_F32, path, layout++ % HARNESS_LAYOUTS);
 }
 END_TEST
 
@@ -178,5 +203,5 @@ START_TEST(matmul_as_in_torch)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("golden_attention", attention_as_in_torch, extras_as_in_torch, t5_buckets_as_in_transformers, alibi_slopes_as_in_mpt,
+HARNESS_DEVICE_SUITE("golden_attention", attention_as_in_torch, extras_as_in_torch, varlen_as_in_torch, t5_buckets_as_in_transformers, alibi_slopes_as_in_mpt,
                      matmul_as_in_torch)

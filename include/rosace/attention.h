@@ -85,6 +85,8 @@ typedef struct rosace_attention_desc {
                                    invisible key would: sum_n exp(s[m, n]) + exp(sink[h]) under out and in lse; softcap does
                                    not bend it (Miller 2023 with a logit of 0; learned: OpenAI 2025, gpt-oss). Rows without a
                                    visible key are 0 with an lse of sink[h] (default false) */
+    bool varlen;                /* calls may give sequences lengths of their own (cu_seqlens_q, seq_lens_k below); rosace_attention
+                                   sets it by itself where a call does (default false) */
 } rosace_attention_desc;
 #define ROSACE_ATTENTION_DESC_DEFAULT { .struct_size = sizeof(rosace_attention_desc), .mask = ROSACE_MASK_DEFAULT }
 
@@ -131,6 +133,21 @@ typedef struct rosace_attention_args {
     size_t workspace_offset_bytes, workspace_bytes; /* offset: a multiple of the device's CL_DEVICE_MEM_BASE_ADDR_ALIGN / 8 */
     cl_mem sink_logits;      /* fp32 [n_heads]; -infinity: this head has none (default NULL: where the descriptor wants none) */
     size_t sink_logits_offset;
+    /* Sequences of their own lengths, for plans with `varlen`. Host arrays, read before the call returns. Every sequence is computed
+     * as a call of it alone would be: mask.h's seq_q and seq_k are its own lengths, its last query stands at its last key unless
+     * q_offset says where the first query of each stands (>= 0), sinks, prefix, chunks and biases count from its first key, and
+     * default positions begin anew (so do offsets; ids are of the tensors' tokens). Only tiles that a sequence sees are launched.
+     * With rope the decode path rotates all packed keys, the fused path the whole tensors.
+     *
+     * Packed documents (Krell et al. 2021; flash-attention's varlen): the tensors have a batch of 1, document i is the rows
+     * cu_seqlens_q[i] .. cu_seqlens_q[i+1] - 1 of q and out and those of cu_seqlens_k of k and v; lse is [n_heads, all queries].
+     * Both arrays have n_seqs + 1 elements, start with 0, never fall and end with the tensor's length; documents may be empty. */
+    size_t n_seqs;                               /* (default 0: not packed) */
+    const int64_t *cu_seqlens_q, *cu_seqlens_k;  /* (default of cu_seqlens_k: cu_seqlens_q) */
+    /* Key padding: of element b of the batch (with cu_seqlens: of document b) only the first seq_lens_k[b] keys are there, 0 to what
+     * the tensor has. The last query stands at the last of these, as with flash-attention's seqused_k; a batch that is padded in
+     * q and k alike wants q_offset = 0. Where nothing is visible out is 0 and lse -infinity. (default NULL: all) */
+    const int64_t *seq_lens_k;
 } rosace_attention_args;
 #define ROSACE_ATTENTION_ARGS_DEFAULT                                                                                  \
     {                                                                                                                  \

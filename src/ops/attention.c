@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Attention: a descriptor becomes a plan that runs one variant row. */
-#include "attention.h"
+#include "attention_sequences.h"
 
 #include "../check.h"
 #include "../device.h"
@@ -345,10 +345,13 @@ static rosace_status enqueue(rosace_attention_plan *plan, cl_command_queue queue
     rsc_attention_call call;
     size_t needed = 0;
     status = rsc_attention_check_args(plan, &args, &call, &needed);
-    if (status) return status;
+    if (status) {
+        rsc_free(plan->context, (void *)call.sequences);
+        return status;
+    }
 
     rsc_chain chain;
-    cl_mem temporary = NULL;
+    cl_mem temporary = NULL, ids = NULL;
     status = rsc_chain_begin(&chain, plan->context, queue, num_wait, wait);
     if (!status && needed) {
         if (args.workspace) {
@@ -366,10 +369,13 @@ static rosace_status enqueue(rosace_attention_plan *plan, cl_command_queue queue
                               needed);
         }
     }
+    if (!status && plan->variant->path != ROSACE_PATH_GEMM) status = rsc_sequences_positions(plan, &call, &ids);
     if (!status) status = plan->variant->enqueue(plan, &chain, &call);
     status = rsc_chain_end(&chain, status, event);
     /* OpenCL keeps the memory until the commands that use it are complete. */
     if (temporary) clReleaseMemObject(temporary);
+    if (ids) clReleaseMemObject(ids);
+    rsc_free(plan->context, (void *)call.sequences);
     return status;
 }
 
@@ -396,7 +402,7 @@ typedef struct plan_key {
     size_t n_heads, n_kv_heads, head_dim, queries;
     int64_t bias_max_distance, bias_buckets, bias_width, rerope_window, logn_train_len;
     float scale, softcap;
-    int dtype, bias, bias_causal, has_rope, sink_logits, unused;
+    int dtype, bias, bias_causal, has_rope, sink_logits, varlen;
 } plan_key;
 
 static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_attention_choice *choice)
@@ -429,6 +435,7 @@ static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_
         for (key->queries = 1; key->queries < desc->max_seq_q && key->queries < RSC_DECODE_QUERIES;) key->queries *= 2;
     key->bias = (int)desc->bias;
     key->sink_logits = desc->sink_logits;
+    key->varlen = desc->varlen;
 }
 
 static rosace_status make_cached(rosace_context *context, const void *desc, void **plan)
@@ -445,6 +452,15 @@ static void drop_cached(void *plan)
     rosace_attention_plan_destroy(&p);
 }
 
+/* Of documents; their array is checked later. */
+static size_t longest_of(const int64_t *cu, size_t n)
+{
+    int64_t longest = 1;
+    for (size_t i = 0; i < n; i++)
+        if (longest < cu[i + 1] - cu[i]) longest = cu[i + 1] - cu[i];
+    return (size_t)longest;
+}
+
 rosace_status rosace_attention(rosace_context *context, cl_command_queue queue, const rosace_attention_desc *desc,
                                const rosace_attention_args *args, cl_uint num_wait, const cl_event *wait, cl_event *event)
 {
@@ -459,6 +475,8 @@ rosace_status rosace_attention(rosace_context *context, cl_command_queue queue, 
     if (status) return status;
     checked.max_batch = checked.max_seq_k = 0; /* no limits and no workspace; the call's length says what is the best path */
     checked.max_seq_q = shape.q.shape[1];
+    checked.varlen = checked.varlen || shape.n_seqs || shape.seq_lens_k;
+    if (shape.n_seqs && shape.cu_seqlens_q) checked.max_seq_q = longest_of(shape.cu_seqlens_q, shape.n_seqs);
     rsc_attention_choice choice;
     status = choose(context, &checked, &choice);
     if (status) return status;

@@ -13,12 +13,17 @@
 #include "../queue.h"
 #include "attention_extras.h"
 #include "shared/attention_args.h"
+#include "shared/sequence_args.h"
 
 /* A call whose arguments are checked and whose defaults are resolved. Tensors keep their strides. */
 typedef struct rsc_attention_call {
     const rosace_attention_args *args; /* tensors, tables, lse; workspace fields are not to be read */
     size_t batch, seq_q, seq_k;
-    int64_t q_offset;                  /* resolved */
+    int64_t q_offset;                  /* resolved; with sequences what spans the distances of all of them */
+    size_t longest_q, longest_k;       /* of its sequences; seq_q and seq_k without */
+    size_t lse_rows;                   /* of a head in lse */
+    const rsc_sequence *sequences;     /* owned; NULL: the plan takes none, and every element of the batch is one, whole */
+    size_t n_sequences;
     rosace_positions q_positions, k_positions; /* resolved: never the default */
     cl_mem workspace;                  /* NULL when 0 bytes are needed */
     size_t workspace_offset;           /* bytes */

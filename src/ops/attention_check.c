@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What an attention descriptor and the arguments of a call may be. */
-#include "attention.h"
+#include "attention_sequences.h"
 
 #include "../check.h"
 #include "../position/bias.h"
@@ -252,6 +252,7 @@ rosace_status rsc_attention_check_args(const rosace_attention_plan *plan, rosace
     call->batch = args->q.shape[0];
     call->seq_q = args->q.shape[1];
     call->seq_k = args->k.shape[1];
+    call->lse_rows = call->seq_q;
     rsc_range tensors[4]; /* out, q, k, v */
     extras inputs = {.count = 0}, outputs = {.count = 0};
 
@@ -265,6 +266,7 @@ rosace_status rsc_attention_check_args(const rosace_attention_plan *plan, rosace
     if (!status) status = check_shape("out", &args->out, call->batch, call->seq_q, desc->n_heads, desc->head_dim);
     if (!status) status = check_sizes(plan, call);
     if (!status) status = resolve_q_offset(call);
+    if (!status) status = rsc_sequences_check(plan, args, call);
     if (!status) status = check_all_positions(plan, &inputs, call);
     if (!status) status = check_bias_buffers(plan, &inputs, args);
     if (!status) status = check_sinks(plan, &inputs, args);

@@ -2,7 +2,7 @@
  * Attention of few queries over many keys: work is divided over the visible keys, and what the splits find is put together by
  * a second kernel (cl/decode_reduce.cl). Two shapes, one for devices with wide vectors (cl/decode_cpu.cl) and one for
  * devices whose work-groups share local memory (cl/decode_gpu.cl), with one argument. */
-#include "attention.h"
+#include "attention_sequences.h"
 
 #include "../check.h"
 #include "../device.h"
@@ -158,6 +158,7 @@ static rosace_status build(rosace_attention_plan *plan, decode_state *state, con
     rsc_option_int(options, "LANES", state->lanes);
     const rsc_extras_desc extras = rsc_attention_extras(desc);
     rsc_extras_options(&extras, options);
+    rsc_option_int(options, "SEQUENCES", desc->varlen);
     const rsc_bias_desc bias = rsc_attention_bias(desc);
     const char *pieces[4] = {NULL};
     rsc_bias_pieces(desc->bias, piece, pieces);
@@ -323,23 +324,63 @@ static rosace_status rotate(rosace_attention_plan *plan, rsc_chain *chain, const
 
 static int64_t length_of(rosace_interval x) { return x.end > x.begin ? x.end - x.begin : 0; }
 
+/* The keys that some query of the call sees, by their places in the tensor: packed ones all, though some may be hidden. */
+static rosace_mask_tile visible_to_all(const rosace_attention_desc *desc, const rsc_attention_call *call)
+{
+    rosace_mask_tile all = {.band = {0, (int64_t)call->seq_k}}, own;
+    if (call->args->n_seqs) return all;
+    if (!call->n_sequences) {
+        rosace_mask_tile_intervals(&desc->mask, call->q_offset, (int64_t)call->seq_k, 0, (int64_t)call->seq_q, &all);
+        return all;
+    }
+    all.band = (rosace_interval){INT64_MAX, 0};
+    for (size_t i = 0; i < call->n_sequences; i++) {
+        const rsc_sequence *s = &call->sequences[i];
+        rosace_mask_tile_intervals(&desc->mask, s->q_offset, s->seq_k, 0, s->seq_q, &own);
+        if (all.head.end < own.head.end) all.head.end = own.head.end;
+        if (own.band.begin >= own.band.end) continue;
+        if (all.band.begin > own.band.begin) all.band.begin = own.band.begin;
+        if (all.band.end < own.band.end) all.band.end = own.band.end;
+    }
+    /* What both hold is rotated once. */
+    if (all.band.begin < all.head.end) all.band.begin = all.head.end;
+    return all;
+}
+
+/* The most keys that a sequence sees. */
+static size_t most_keys(const rosace_attention_desc *desc, const rsc_attention_call *call)
+{
+    rosace_mask_tile own = visible_to_all(desc, call);
+    if (!call->n_sequences) return (size_t)(length_of(own.head) + length_of(own.band));
+    size_t most = 0;
+    for (size_t i = 0; i < call->n_sequences; i++) {
+        const rsc_sequence *s = &call->sequences[i];
+        rosace_mask_tile_intervals(&desc->mask, s->q_offset, s->seq_k, 0, s->seq_q, &own);
+        const size_t keys = (size_t)(length_of(own.head) + length_of(own.band));
+        if (most < keys) most = keys;
+    }
+    return most;
+}
+
+static size_t sequences_of(const rsc_attention_call *call) { return call->n_sequences ? call->n_sequences : call->batch; }
+
 /* How rows, heads and keys are divided. */
 static void cut(const rosace_attention_plan *plan, const rsc_attention_call *call, const rosace_tensor *k,
-                const rosace_mask_tile *visible, rsc_decode_kernel_args *packed)
+                rsc_decode_kernel_args *packed)
 {
     const decode_state *state = plan->state;
     const decode_shape *shape = &state->shape;
-    const size_t group = plan->desc.n_heads / plan->desc.n_kv_heads, rows = group * call->seq_q;
+    const size_t group = plan->desc.n_heads / plan->desc.n_kv_heads, rows = group * call->longest_q;
     packed->row_tiles = (uint32_t)divide_up(rows, shape->max_rows);
     packed->rows = (uint32_t)divide_up(rows, packed->row_tiles);
     /* Heads side by side in memory share its pages and what is fetched ahead of a reader. */
     const bool side_by_side = k->stride[2] < k->stride[1];
-    const size_t keys = (size_t)(length_of(visible->head) + length_of(visible->band));
+    const size_t keys = most_keys(&plan->desc, call);
     const bool share = state->several_heads && side_by_side && rows < shape->max_rows;
     packed->kv_heads = (uint32_t)plan->desc.n_kv_heads;
     packed->kv_tiles = (uint32_t)divide_up(plan->desc.n_kv_heads, share ? shape->max_rows / rows : 1);
 
-    const size_t items = call->batch * packed->row_tiles * packed->kv_tiles;
+    const size_t items = sequences_of(call) * packed->row_tiles * packed->kv_tiles;
     /* Where a head an item keeps every unit busy and time is not all in reading memory, one launch is less than two. Measured
      * with Intel's runtime, 4096 keys, 8:2 heads of 64: 76 us, with 4 splits 88. */
     const size_t units = rosace_context_device_info(plan->context)->compute_units;
@@ -355,8 +396,8 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     const decode_state *state = plan->state;
     const rosace_attention_desc *desc = &plan->desc;
     const rosace_attention_args *args = call->args;
-    rosace_mask_tile visible;
-    rosace_mask_tile_intervals(&desc->mask, call->q_offset, (int64_t)call->seq_k, 0, (int64_t)call->seq_q, &visible);
+    const rosace_mask_tile visible = visible_to_all(desc, call);
+    cl_mem sequences = NULL;
     rosace_tensor q = args->q, k = args->k;
     size_t bytes = 0;
     rosace_status status = partial_bytes(plan, call->batch, call->seq_q, call->seq_k, &bytes);
@@ -365,7 +406,7 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     rsc_bias_place biases = {args->bias_params, args->bias_params_offset};
     if (!status) status = bias_begin(plan, call->batch, call->seq_q, call->seq_k, &table);
     if (!status)
-        status = rsc_bias_chain(&state->bias, chain, &desc->mask, call->q_offset, desc->n_heads, call->seq_q, call->seq_k, biases,
+        status = rsc_bias_chain(&state->bias, chain, &desc->mask, call->q_offset, desc->n_heads, call->longest_q, call->longest_k, biases,
                                 call->workspace, call->workspace_offset + table, &biases);
     if (status) return status;
 
@@ -387,6 +428,7 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
         .heads = (uint32_t)desc->n_heads,
         .group = (uint32_t)(desc->n_heads / desc->n_kv_heads),
         .seq_q = (uint32_t)call->seq_q,
+        .lse_rows = (uint32_t)call->lse_rows,
         .has_lse = args->lse != NULL,
         .use_ids = desc->logn_train_len > 0 && positions->ids != NULL,
         .q_scale = desc->scale * unit,
@@ -394,7 +436,7 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
         .cap_scale = desc->softcap * log2_e,
         .inverse_log_train = desc->logn_train_len > 0 ? (float)(1.0 / log((double)desc->logn_train_len)) : 0.0f,
     };
-    cut(plan, call, &k, &visible, &packed);
+    cut(plan, call, &k, &packed);
     const size_t rows = call->batch * desc->n_heads * call->seq_q;
     packed.states_offset = packed.results_offset + rows * packed.splits * desc->head_dim;
 
@@ -408,15 +450,20 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     const rsc_extras_desc wanted = rsc_attention_extras(desc);
     const rsc_extras extras = rsc_attention_extras_of(args);
     if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, 9);
-    if (status) return status;
-    const size_t groups = (size_t)packed.row_tiles * packed.kv_tiles * packed.splits * call->batch;
+    if (!status && call->n_sequences) status = rsc_sequences_table(plan, call, 1, 1, 1, 0, &sequences);
+    if (!status && sequences) status = rsc_sequences_argument(state->kernel, plan->variant->name, sequences);
+    if (status) goto end;
+    const size_t groups = (size_t)packed.row_tiles * packed.kv_tiles * packed.splits * sequences_of(call);
     const size_t global = groups * state->items, local = state->items;
     status = rsc_chain_kernel(chain, state->kernel, 1, &global, &local, plan->variant->name);
-    if (status || packed.splits == 1) return status;
+    if (status || packed.splits == 1) goto end;
 
     status = RSC_ARGS(state->reduce, "decode_reduce", RSC_ARG(partial), RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(packed));
     const size_t reduce_global = state->lanes * rows, reduce_local = state->lanes;
-    return status ? status : rsc_chain_kernel(chain, state->reduce, 1, &reduce_global, &reduce_local, "decode_reduce");
+    if (!status) status = rsc_chain_kernel(chain, state->reduce, 1, &reduce_global, &reduce_local, "decode_reduce");
+end:
+    if (sequences) clReleaseMemObject(sequences);
+    return status;
 }
 
 static bool accepts_cpu(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)

@@ -4,6 +4,7 @@
  * so that all but the choice of tiles is shared here. Rows of the first shape are at the end, those of the second in
  * attention_gpu.c. */
 #include "attention_fused.h"
+#include "attention_sequences.h"
 
 #include "../check.h"
 #include "../device.h"
@@ -89,6 +90,7 @@ rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *stat
     rsc_option_int(options, "LOGN", desc->logn_train_len > 0);
     const rsc_extras_desc extras = rsc_attention_extras(desc);
     rsc_extras_options(&extras, options);
+    rsc_option_int(options, "SEQUENCES", desc->varlen);
     const rsc_bias_desc bias = rsc_attention_bias(desc);
     const char *pieces[3];
     rsc_bias_pieces(desc->bias, piece, pieces);
@@ -159,6 +161,21 @@ static bool is_aligned(const rosace_tensor *t)
     return t->offset % 8 == 0 && t->stride[0] % 8 == 0 && t->stride[1] % 8 == 0 && t->stride[2] % 8 == 0;
 }
 
+/* The most keys that a tile of a sequence visits. */
+static uint64_t most_keys(const rosace_attention_plan *plan, const rsc_sequence *s)
+{
+    const rsc_fused_state *state = plan->state;
+    uint64_t most = 0;
+    for (int64_t m = 0; m < s->seq_q; m += state->queries) {
+        rosace_mask_tile tile;
+        const int64_t end = m + state->queries < s->seq_q ? m + state->queries : s->seq_q;
+        rosace_mask_tile_intervals(&plan->desc.mask, s->q_offset, s->seq_k, m, end, &tile);
+        const uint64_t keys = (uint64_t)(tile.head.end - tile.head.begin + tile.band.end - tile.band.begin);
+        if (most < keys) most = keys;
+    }
+    return most;
+}
+
 /* How many tiles an item may take on a device that ends loops: at most *per_item. */
 static rosace_status limit_loops(const rosace_attention_plan *plan, const rsc_attention_call *call, size_t *per_item)
 {
@@ -166,11 +183,9 @@ static rosace_status limit_loops(const rosace_attention_plan *plan, const rsc_at
     const rosace_device_info *device = rosace_context_device_info(plan->context);
     if (!rsc_device_ends_loops(device)) return ROSACE_OK;
     uint64_t most = 0; /* keys that a tile visits */
-    for (size_t m = 0; m < call->seq_q; m += state->queries) {
-        rosace_mask_tile tile;
-        const size_t end = m + state->queries < call->seq_q ? m + state->queries : call->seq_q;
-        rosace_mask_tile_intervals(&plan->desc.mask, call->q_offset, (int64_t)call->seq_k, (int64_t)m, (int64_t)end, &tile);
-        const uint64_t keys = (uint64_t)(tile.head.end - tile.head.begin + tile.band.end - tile.band.begin);
+    const rsc_sequence whole = {.seq_q = (int32_t)call->seq_q, .seq_k = (int32_t)call->seq_k, .q_offset = (int32_t)call->q_offset};
+    for (size_t i = 0; i < (call->n_sequences ? call->n_sequences : 1); i++) {
+        const uint64_t keys = most_keys(plan, call->n_sequences ? &call->sequences[i] : &whole);
         if (most < keys) most = keys;
     }
     const uint64_t of_tile = most * state->turns_of_tile + state->turns_to_begin;
@@ -208,6 +223,7 @@ static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const r
         .heads = (uint32_t)desc->n_heads,
         .group = (uint32_t)(desc->n_heads / desc->n_kv_heads),
         .seq_q = (uint32_t)call->seq_q,
+        .lse_rows = (uint32_t)call->lse_rows,
         .tiles = (uint32_t)tiles,
         .per_item = (uint32_t)per_item,
         .near_heads = k->stride[2] < k->stride[1] ? (uint32_t)desc->n_kv_heads : 1,
@@ -225,9 +241,12 @@ static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const r
 static size_t tiles_per_item(const rosace_attention_plan *plan, const rsc_attention_call *call)
 {
     const rsc_fused_state *state = plan->state;
-    const size_t tiles = (call->seq_q + state->queries - 1) / state->queries;
+    size_t tiles = (call->seq_q + state->queries - 1) / state->queries * call->batch;
+    if (call->n_sequences) tiles = 0;
+    for (size_t i = 0; i < call->n_sequences; i++)
+        tiles += ((size_t)call->sequences[i].seq_q + state->queries - 1) / state->queries;
     const size_t wanted = (size_t)4 * rosace_context_device_info(plan->context)->compute_units;
-    const size_t most = tiles * plan->desc.n_heads * call->batch / wanted;
+    const size_t most = tiles * plan->desc.n_heads / wanted;
     return most < 1 ? 1 : most < state->per_item ? most : state->per_item;
 }
 
@@ -243,10 +262,20 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
     rsc_bias_place bias = {args->bias_params, args->bias_params_offset};
     if (!status) status = rsc_attention_add_rotated(plan, call->batch, call->seq_q, call->seq_k, &table);
     if (!status)
-        status = rsc_bias_chain(&state->bias, chain, &plan->desc.mask, call->q_offset, plan->desc.n_heads, call->seq_q,
-                                call->seq_k, bias, call->workspace, call->workspace_offset + table, &bias);
+        status = rsc_bias_chain(&state->bias, chain, &plan->desc.mask, call->q_offset, plan->desc.n_heads, call->longest_q,
+                                call->longest_k, bias, call->workspace, call->workspace_offset + table, &bias);
     if (status) return status;
-    const rsc_attention_kernel_args packed = pack(plan, call, &q, &k, bias.offset, per_item);
+    rsc_attention_kernel_args packed = pack(plan, call, &q, &k, bias.offset, per_item);
+    const size_t heads_of_slot = state->flat ? 1 : packed.group; /* whose tiles are numbered together */
+    size_t slots = 0;
+    cl_mem sequences = NULL;
+    if (call->n_sequences) {
+        status = rsc_sequences_slots(call, state->queries, heads_of_slot, per_item, &slots);
+        if (!status) status = rsc_sequences_table(plan, call, state->queries, heads_of_slot, per_item, slots, &sequences);
+        if (!status) status = rsc_sequences_argument(state->kernel, plan->variant->name, sequences);
+        if (status) goto end;
+        packed.tiles = (uint32_t)slots;
+    }
     /* What is not wanted is never followed, but some drivers take no NULL. */
     const cl_mem lse = args->lse ? args->lse : args->out.mem;
     const cl_mem params = rsc_bias_piece(plan->desc.bias) ? bias.mem : q.mem;
@@ -256,15 +285,21 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
     const rsc_extras_desc wanted = rsc_attention_extras(&plan->desc);
     const rsc_extras extras = rsc_attention_extras_of(args);
     if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, 8);
-    if (status) return status;
+    if (status) goto end;
     size_t groups = ((size_t)packed.tiles * packed.group + packed.per_item - 1) / packed.per_item, items = 0;
-    const size_t batch = state->flat ? call->batch : 1;
+    if (sequences) groups = slots * packed.group / heads_of_slot;
+    const size_t batches = sequences ? 1 : call->batch, batch = state->flat ? batches : 1;
     if (!rsc_mul(groups, plan->desc.n_kv_heads, &groups) || !rsc_mul(groups, batch, &groups) || groups > INT32_MAX ||
-        !rsc_mul(groups, state->items, &items))
-        return rsc_fail(ROSACE_UNSUPPORTED, "batch %zu, %zu heads, seq_q %zu: more tiles than a launch takes", call->batch,
-                        plan->desc.n_heads, call->seq_q);
-    const size_t global[3] = {items, 1, call->batch / batch}, local[3] = {state->items, 1, 1};
-    return rsc_chain_kernel(chain, state->kernel, 3, global, local, plan->variant->name);
+        !rsc_mul(groups, state->items, &items)) {
+        status = rsc_fail(ROSACE_UNSUPPORTED, "batch %zu, %zu heads, seq_q %zu: more tiles than a launch takes", call->batch,
+                          plan->desc.n_heads, call->seq_q);
+        goto end;
+    }
+    const size_t global[3] = {items, 1, batches / batch}, local[3] = {state->items, 1, 1};
+    status = rsc_chain_kernel(chain, state->kernel, 3, global, local, plan->variant->name);
+end:
+    if (sequences) clReleaseMemObject(sequences);
+    return status;
 }
 
 static bool accepts_cpu(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)

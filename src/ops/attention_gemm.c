@@ -12,7 +12,7 @@
  *   Shaw      q * key_table^T before the softmax gathers it by distance; sums of probabilities by distance times value_table
  *   biases by distance, log-n, softcap     in the softmax kernel, from a table in the workspace where they are one
  */
-#include "attention.h"
+#include "attention_sequences.h"
 
 #include "../check.h"
 #include "../mask.h"
@@ -209,6 +209,7 @@ static bool lay_out(const rosace_attention_plan *plan, size_t batch, size_t seq_
     const rosace_attention_desc *desc = &plan->desc;
     const rosace_device_info *device = rosace_context_device_info(plan->context);
     const size_t element = rosace_dtype_size(desc->dtype), group = desc->n_heads / desc->n_kv_heads;
+    if (!seq_k) seq_k = 1; /* a sequence without keys, as one with few */
     *l = (layout){.rows = rsc_matmul_rows(device)};
     /* A block of rows visits that many keys more than a row does: tall for its window, it would work for nothing. */
     const size_t reach = most_columns(&desc->mask, 0, (size_t)1 << 30);
@@ -414,7 +415,7 @@ static rosace_status softmax(const run *r)
                  .rows = (uint32_t)r->rows,
                  .row_first = (uint32_t)r->row,
                  .columns = (uint32_t)(r->width[0] + r->width[1]),
-                 .lse_rows = (uint32_t)r->call->seq_q,
+                 .lse_rows = (uint32_t)r->call->lse_rows,
                  .has_lse = args->lse != NULL,
                  .has_bias = shaw && args->shaw_key,
                  .has_histogram = shaw && args->shaw_value,
@@ -500,14 +501,15 @@ static size_t at_most(size_t n, size_t most) { return n < most ? n : most; }
 
 static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call)
 {
+    if (call->n_sequences) return rsc_sequences_each(plan, chain, call, enqueue);
     run r = {.plan = plan, .state = plan->state, .chain = chain, .call = call, .q = call->args->q, .k = call->args->k};
     if (!lay_out(plan, call->batch, call->seq_q, call->seq_k, &r.at))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: its size overflows");
     rosace_status status = plan->desc.rope ? rotate(&r) : ROSACE_OK;
     const rsc_bias_place params = {call->args->bias_params, call->args->bias_params_offset};
     if (!status)
-        status = rsc_bias_chain(&r.state->bias, chain, &plan->desc.mask, call->q_offset, plan->desc.n_heads, call->seq_q,
-                                call->seq_k, params, call->workspace, call->workspace_offset + r.at.bias, &r.bias);
+        status = rsc_bias_chain(&r.state->bias, chain, &plan->desc.mask, call->q_offset, plan->desc.n_heads, call->longest_q,
+                                call->longest_k, params, call->workspace, call->workspace_offset + r.at.bias, &r.bias);
     for (r.row = 0; r.row < call->seq_q && !status; r.row += r.rows) {
         r.rows = at_most(r.at.rows, call->seq_q - r.row);
         status = visit(&r);

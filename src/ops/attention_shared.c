@@ -63,6 +63,7 @@ rosace_status rsc_attention_rotate(rosace_rope_plan *rope, rsc_chain *chain, con
 {
     *to = rosace_tensor_bhsd(call->workspace, from->dtype, from->shape[0], from->shape[1], from->shape[2], from->shape[3]);
     to->offset = (call->workspace_offset + bytes) / rosace_dtype_size(from->dtype);
+    if (!from->shape[1]) return ROSACE_OK; /* a sequence without keys */
     rosace_rope_args args = ROSACE_ROPE_ARGS_DEFAULT;
     args.q = from;
     args.q_out = to;

@@ -47,6 +47,10 @@ typedef struct ref_attention_args {
 } ref_attention_args;
 /* Without memory for its copies of q and k, out is NaN throughout. */
 void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *args);
+/* Each sequence alone: packed ones (n_seqs of them, a batch of 1), or the elements of a batch (n_seqs 0); seq_lens_k may be NULL.
+ * Positions are of the tensors' tokens, q_offset of each sequence, and may be ROSACE_ALIGN_BOTTOM_RIGHT. */
+void ref_attention_sequences(const rosace_attention_desc *desc, const ref_attention_args *args, size_t n_seqs,
+                             const int64_t *cu_seqlens_q, const int64_t *cu_seqlens_k, const int64_t *seq_lens_k);
 
 /* scores [batch, seq_q, n_heads, seq_k] in place, meaning as rosace_masked_softmax; bias and lse may be NULL */
 void ref_masked_softmax(const rosace_mask *mask, int64_t q_offset, size_t batch, size_t seq_q, size_t heads, size_t seq_k,

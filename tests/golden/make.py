@@ -312,6 +312,39 @@ def extras():
     golden.write()
 
 
+def documents(name, golden, lens_q, lens_k, present, offset, compute, heads=4, kv_heads=2, head_dim=16, **options):
+    """Packed documents, each by FlexAttention alone over its first `present` keys. compute(offset) is FlexAttention's."""
+    cu_q, cu_k = ([0] + torch.tensor(x).cumsum(0).tolist() for x in (lens_q, lens_k))
+    q, k, v = random(cu_q[-1], heads, head_dim), random(cu_k[-1], kv_heads, head_dim), random(cu_k[-1], kv_heads, head_dim)
+    out, lse = [], []
+    for a, b, first, n_q, n in zip(cu_q, cu_q[1:], cu_k, lens_q, present):
+        if n and n_q:
+            parts = (x[None].double().transpose(1, 2) for x in (q[a:b], k[first:first + n], v[first:first + n]))
+            one, total = compute(n - n_q if offset is None else offset)(*parts)
+            out.append(one[0].transpose(0, 1).nan_to_num())
+            lse.append(total[0])
+        else:
+            out.append(torch.zeros(n_q, heads, head_dim, dtype=torch.float64))
+            lse.append(torch.full((heads, n_q), -float("inf"), dtype=torch.float64))
+    lens = {} if present == lens_k else {"seq_lens_k": present}
+    places = {} if offset is None else {"q_offset": offset}
+    golden.case(name, n_heads=heads, n_kv_heads=kv_heads, seq_q=cu_q[-1], seq_k=cu_k[-1], head_dim=head_dim, cu_seqlens_q=cu_q,
+                cu_seqlens_k=cu_k, **lens, **places, **options, q=q, k=k, v=v, out=torch.cat(out), lse=torch.cat(lse, 1))
+
+
+def varlen():
+    golden = Golden("varlen.txt", "Sequences of their own lengths: FlexAttention of torch on each alone")
+    documents("causal", golden, [4, 1, 0, 7], [6, 9, 2, 7], [6, 9, 2, 7], None,
+              lambda o: flex(None, lambda m, n: n <= m + o, enable_gqa=True), causal=1)
+    documents("window", golden, [5, 8], [5, 10], [5, 10], None,
+              lambda o: flex(None, lambda m, n: (n <= m + o) & (n >= m + o - 2), enable_gqa=True), causal=1, window_left=2)
+    documents("padded", golden, [3, 4, 5], [6, 7, 8], [4, 7, 0], None,
+              lambda o: flex(None, lambda m, n: n <= m + o, enable_gqa=True), causal=1)
+    documents("padded_first", golden, [6, 4], [6, 4], [5, 2], 0,
+              lambda o: flex(None, lambda m, n: n <= m + o, enable_gqa=True), causal=1)
+    golden.write()
+
+
 # ---- Layers ------------------------------------------------------------------------------------------------------------
 
 
@@ -373,6 +406,6 @@ def bf16():
 
 
 if __name__ == "__main__":
-    for make in rope, mask, attention, extras, layers, bf16:
+    for make in rope, mask, attention, extras, varlen, layers, bf16:
         torch.manual_seed(1)
         make()
