@@ -32,6 +32,7 @@
 #include "lib/exp.clh"
 #include "lib/extras.clh"
 #include "lib/host.clh"
+#include "lib/key_row.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
@@ -211,15 +212,31 @@ static void begin_tile(query_tile *t, __global const STORE *q, __global const in
 }
 
 /* Rows as floats, ROW vectors each; KEYS - 1 rows of 0 follow, which a last block may touch. Returns whether all is finite. */
+#if KV_CACHE
+static int copy_rows(FLOATV *to, __global const STORE *base, const rsc_cache_args *cache, __global const int *blocks, int first,
+                     size_t block_stride, size_t stride, int rows)
+{
+    __global const STORE *from = base;
+    int run = 0; /* of them that follow each other */
+#else
 static int copy_rows(FLOATV *to, __global const STORE *from, size_t stride, int rows)
 {
+#endif
     INTV largest = 0; /* of the bits below the sign: those of infinities and NaN are the greatest */
-    for (int n = 0; n < rows; n++, to += ROW, from += stride)
+    for (int n = 0; n < rows; n++, to += ROW, from += stride) {
+#if KV_CACHE
+        if (run-- == 0) {
+            uint block, slot;
+            run = key_run(cache, blocks, first + n, &block, &slot) - 1;
+            from = base + block * block_stride + slot * stride;
+        }
+#endif
 #pragma unroll
         for (int i = 0; i < ROW; i++) {
             to[i] = load_row(from, i * VEC);
             largest = max(largest, as_intv(to[i]) & INT_MAX);
         }
+    }
     for (int i = 0; i < (KEYS - 1) * ROW; i++) to[i] = 0.0f;
     return all(largest < as_int(INFINITY));
 }
@@ -373,7 +390,8 @@ static void end_tile(const query_tile *t, __global STORE *out, __global float *l
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-              __global const int *restrict ids, SEQUENCE_ARGS(rsc_attention_kernel_args) EXTRAS_PARAMS SEQUENCE_PARAMS)
+              __global const int *restrict ids, SEQUENCE_ARGS(rsc_attention_kernel_args)
+           CACHE_PARAMS EXTRAS_PARAMS SEQUENCE_PARAMS)
 {
     SEQUENCE_OWN_ARGS(rsc_attention_kernel_args)
 #if SEQUENCES
@@ -396,6 +414,19 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
     v += args.v.offset + batch * args.v.batch_stride + kv_head * args.v.head_stride;
     out += args.out.offset + batch * args.out.batch_stride;
     lse += args.lse_offset + (size_t)batch * args.heads * args.lse_rows;
+#if KV_CACHE
+    __global const int *blocks = CACHE_BLOCKS(batch);
+/* Of a key that is perhaps past the last, where nothing is asked for. */
+#define KEY_AT(n, end) key_row(&cache, blocks, clamp(n, 0, max(end, 1) - 1), cache.k_block_stride, args.k.seq_stride)
+#define VALUE_AT(n, end) key_row(&cache, blocks, clamp(n, 0, max(end, 1) - 1), cache.v_block_stride, args.v.seq_stride)
+#define COPY_KEYS(to, n, count) copy_rows(to, k, &cache, blocks, n, cache.k_block_stride, args.k.seq_stride, count)
+#define COPY_VALUES(to, n, count) copy_rows(to, v, &cache, blocks, n, cache.v_block_stride, args.v.seq_stride, count)
+#else
+#define KEY_AT(n, end) ((size_t)(n) * args.k.seq_stride)
+#define VALUE_AT(n, end) ((size_t)(n) * args.v.seq_stride)
+#define COPY_KEYS(to, n, count) copy_rows(to, k + KEY_AT(n, 0), args.k.seq_stride, count)
+#define COPY_VALUES(to, n, count) copy_rows(to, v + VALUE_AT(n, 0), args.v.seq_stride, count)
+#endif
 
     query_tile tile[TILES];
     FLOATV keys[(TILE_K + KEYS - 1) * ROW], values[(TILE_K + KEYS - 1) * ROW];
@@ -423,9 +454,9 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
     }
     const int first_part = all[0].begin >= all[0].end;
     const int begin_rows = min(TILE_K, all[first_part].end - all[first_part].begin);
-    line_hints hint_k = hints_for(k + (size_t)all[first_part].begin * args.k.seq_stride, args.k.seq_stride, begin_rows,
+    line_hints hint_k = hints_for(k + KEY_AT(all[first_part].begin, all[first_part].end), args.k.seq_stride, begin_rows,
                                   tiles * QUERY_TURNS);
-    line_hints hint_v = hints_for(v + (size_t)all[first_part].begin * args.v.seq_stride, args.v.seq_stride, begin_rows,
+    line_hints hint_v = hints_for(v + VALUE_AT(all[first_part].begin, all[first_part].end), args.v.seq_stride, begin_rows,
                                   tiles * QUERY_TURNS);
     for (int i = 0; i < tiles; i++) {
         const query_tile *after = &tile[min(i + 1, tiles - 1)];
@@ -442,8 +473,8 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
         const int begin = all[part].begin, end = all[part].end;
         for (int first = begin; first < end; first += TILE_K) {
             const int count = min(TILE_K, end - first);
-            copy_rows(keys, k + (size_t)first * args.k.seq_stride, args.k.seq_stride, count);
-            const int finite = copy_rows(values, v + (size_t)first * args.v.seq_stride, args.v.seq_stride, count);
+            COPY_KEYS(keys, first, count);
+            const int finite = COPY_VALUES(values, first, count);
             for (int i = 0; i < tiles; i++) {
                 const key_range range = part_of(&tile[i].visit, part);
                 const int from = max(range.begin, first), own = min(range.end, first + count) - from;
@@ -452,8 +483,8 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
                 /* Each tile asks for its share of the rows that come next, or, at its own end, for where its results go. */
                 const int share = (TILE_K + tiles - 1) / tiles, next = first + TILE_K + i * share;
                 const int rows = min(share, end - next);
-                line_hints hint_k = hints_for(k + (size_t)next * args.k.seq_stride, args.k.seq_stride, rows, SCORE_TURNS);
-                line_hints hint_v = hints_for(v + (size_t)next * args.v.seq_stride, args.v.seq_stride, rows, VALUE_TURNS);
+                line_hints hint_k = hints_for(k + KEY_AT(next, end), args.k.seq_stride, rows, SCORE_TURNS);
+                line_hints hint_v = hints_for(v + VALUE_AT(next, end), args.v.seq_stride, rows, VALUE_TURNS);
                 if (part && from + own == range.end) {
                     const int here = (int)min((uint)QUERIES, args.seq_q - tile[i].row), few = here / 2;
                     __global const STORE *to =

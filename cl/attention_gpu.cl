@@ -27,6 +27,7 @@
  */
 #include "lib/dtype.clh"
 #include "lib/extras.clh"
+#include "lib/key_row.clh"
 #include "lib/lane_xor.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
@@ -93,10 +94,29 @@ static void load_tile(__local float4 *to, int to_stride, __global const STORE *f
     }
 }
 
+#if KV_CACHE
+static void load_cached(__local float4 *to, int to_stride, __global const STORE *from, const rsc_cache_args *cache,
+                        __global const int *blocks, size_t block_stride, size_t stride, int first, int last, int d, int count,
+                        int width, int padded, int item)
+{
+    for (int e = item; e < count * padded; e += ITEMS) {
+        const int row = e / padded, at = e % padded;
+        __global const STORE *p = from + key_row(cache, blocks, min(first + row, last), block_stride, stride) + d;
+        to[row * to_stride + at] = padded * 4 == width || at * 4 < width ? load4_any(p, at) : (float4)(0.0f);
+    }
+}
+#define LOAD_KEYS(to, to_stride, ...) load_cached(to, to_stride, k, &cache, blocks, cache.k_block_stride, k_stride, __VA_ARGS__)
+#define LOAD_VALUES(to, to_stride, ...) load_cached(to, to_stride, v, &cache, blocks, cache.v_block_stride, v_stride, __VA_ARGS__)
+#else
+#define LOAD_KEYS(to, to_stride, ...) load_tile(to, to_stride, k, k_stride, args.aligned, __VA_ARGS__)
+#define LOAD_VALUES(to, to_stride, ...) load_tile(to, to_stride, v, v_stride, args.aligned, __VA_ARGS__)
+#endif
+
 __kernel SUB_GROUP_SIZE __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-              __global const int *restrict ids, SEQUENCE_ARGS(rsc_attention_kernel_args) EXTRAS_PARAMS SEQUENCE_PARAMS)
+              __global const int *restrict ids, SEQUENCE_ARGS(rsc_attention_kernel_args)
+           CACHE_PARAMS EXTRAS_PARAMS SEQUENCE_PARAMS)
 {
     SEQUENCE_OWN_ARGS(rsc_attention_kernel_args)
     __local float4 query_tile[TILE_Q * Q4];
@@ -124,6 +144,9 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
     v += args.v.offset + batch * args.v.batch_stride + kv_head * args.v.head_stride;
     out += args.out.offset + batch * args.out.batch_stride + head * args.out.head_stride;
     const size_t k_stride = args.k.seq_stride, v_stride = args.v.seq_stride;
+#if KV_CACHE
+    __global const int *blocks = CACHE_BLOCKS(batch);
+#endif
 #if SOFTCAP
     const float cap_scale = args.cap_scale;
 #endif
@@ -168,7 +191,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
             FOR_ROWS FOR_KEYS score[i][j] = 0.0f;
             for (int c = 0; c < HEAD_DIM; c += CHUNK) {
                 barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of chunk */
-                load_tile(chunk, K4, k, k_stride, args.aligned, first, end - 1, c, TILE_K, CHUNK, CHUNK / 4, item);
+                LOAD_KEYS(chunk, K4, first, end - 1, c, TILE_K, CHUNK, CHUNK / 4, item);
                 barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll 1
                 for (int d = 0; d < CHUNK / 4; d++) {
@@ -249,7 +272,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
 
             for (int block = 0; block < TILE_K; block += VALUES) {
                 barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of chunk, and of weight */
-                load_tile(chunk, V4, v, v_stride, args.aligned, first + block, end - 1, 0, VALUES, HEAD_DIM, V4, item);
+                LOAD_VALUES(chunk, V4, first + block, end - 1, 0, VALUES, HEAD_DIM, V4, item);
                 barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll 1
                 for (int n = 0; n < VALUES; n += 4) {

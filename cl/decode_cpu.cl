@@ -28,6 +28,7 @@
 #include "lib/dtype.clh"
 #include "lib/exp.clh"
 #include "lib/extras.clh"
+#include "lib/key_row.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
@@ -133,16 +134,34 @@ static void fetch_rows(__global const STORE *row, size_t stride, uint heads)
     }
 }
 
+/* Rows of keys or values of a block: evenly apart, or where a list of them says. */
+#if KV_CACHE
+typedef const size_t *row_list;
+#define BLOCK_BEGIN(n, stride) 0
+#define ROWS_FROM(rows, n) ((rows) + (n))
+#define FIRST_ROW(base, rows) ((base) + (rows)[0])
+#define NEXT_ROW(row, base, rows, n) ((base) + (rows)[n])
+#define NEXT_KEY(key, base, rows, i, count) key = (base) + (rows)[min((i) + 1, (count)-1)]
+#else
+typedef size_t row_list;
+#define BLOCK_BEGIN(n, stride) ((size_t)(n) * (stride))
+#define ROWS_FROM(stride, n) (stride)
+#define FIRST_ROW(base, stride) (base)
+#define NEXT_ROW(row, base, stride, n) ((row) + (stride))
+#define NEXT_KEY(key, base, stride, i, count) key += (i) + 1 < (count) ? (stride) : 0
+#endif
+
 /* Products of a row with VEC keys; of fewer keys the last is taken again. */
-static FLOATV dots(const FLOATV *query, __global const STORE *key, size_t stride, int count)
+static FLOATV dots(const FLOATV *query, __global const STORE *keys, row_list rows, int count)
 {
     FLOATV a[VEC];
+    __global const STORE *key = FIRST_ROW(keys, rows);
 #pragma unroll
     for (int i = 0; i < VEC; i++) {
         a[i] = query[0] * load_part(key, 0);
 #pragma unroll
         for (int j = 1; j < VECTORS; j++) a[i] = FMA(query[j], load_part(key, j), a[i]);
-        key += i + 1 < count ? stride : 0;
+        NEXT_KEY(key, keys, rows, i, count);
     }
     return sum_each(a);
 }
@@ -167,8 +186,8 @@ static row_bounds bounds_of(const rsc_mask_args *mask, long place)
         _Pragma("unroll") for (int i = 0; i < ROWS; i++)                                                               \
             _Pragma("unroll") for (int j = 0; j < DIMS; j++)                                                           \
                 a[i][j] = first + j < VECTORS ? result[i][first + j] * rescale[i] : (FLOATV)(0.0f);                    \
-        __global const STORE *row = value;                                                                             \
-        for (int n = 0; n < count; n++, row += stride) {                                                               \
+        __global const STORE *row = FIRST_ROW(value, rows);                                                            \
+        for (int n = 0; n < count; n++) {                                                                              \
             FLOATV y[DIMS];                                                                                            \
             _Pragma("unroll") for (int j = 0; j < DIMS; j++)                                                           \
                 y[j] = first + j < VECTORS ? load_part(row, first + j) : (FLOATV)(0.0f);                               \
@@ -177,18 +196,19 @@ static row_bounds bounds_of(const rsc_mask_args *mask, long place)
                 const FLOATV w = weight[i * BLOCK + n];                                                                \
                 _Pragma("unroll") for (int j = 0; j < DIMS; j++) a[i][j] = FMA(w, y[j], a[i][j]);                      \
             }                                                                                                          \
+            row = NEXT_ROW(row, value, rows, min(n + 1, count - 1));                                                   \
         }                                                                                                              \
         _Pragma("unroll") for (int i = 0; i < ROWS; i++)                                                               \
             _Pragma("unroll") for (int j = 0; j < DIMS; j++)                                                           \
                 if (first + j < VECTORS) result[i][first + j] = a[i][j];                                               \
     }
 
-static void add_values(FLOATV (*result)[VECTORS], int rows, const float *weight, const float *rescale,
-                       __global const STORE *value, size_t stride, int count)
+static void add_values(FLOATV (*result)[VECTORS], int results, const float *weight, const float *rescale,
+                       __global const STORE *value, row_list rows, int count)
 {
-    for (; rows >= VALUE_ROWS; rows -= VALUE_ROWS, result += VALUE_ROWS, weight += VALUE_ROWS * BLOCK, rescale += VALUE_ROWS)
+    for (; results >= VALUE_ROWS; results -= VALUE_ROWS, result += VALUE_ROWS, weight += VALUE_ROWS * BLOCK, rescale += VALUE_ROWS)
         for (int first = 0; first < VECTORS; first += DIMS) ADD_VALUES(VALUE_ROWS)
-    for (; rows > 0; rows--, result++, weight += BLOCK, rescale++)
+    for (; results > 0; results--, result++, weight += BLOCK, rescale++)
         for (int first = 0; first < VECTORS; first += DIMS) ADD_VALUES(1)
 }
 
@@ -198,7 +218,8 @@ static void add_values(FLOATV (*result)[VECTORS], int rows, const float *weight,
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
            __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-           __global const int *restrict ids, __global float *restrict partial, SEQUENCE_ARGS(rsc_decode_kernel_args) EXTRAS_PARAMS SEQUENCE_PARAMS)
+           __global const int *restrict ids, __global float *restrict partial, SEQUENCE_ARGS(rsc_decode_kernel_args)
+           CACHE_PARAMS EXTRAS_PARAMS SEQUENCE_PARAMS)
 {
     SEQUENCE_OWN_ARGS(rsc_decode_kernel_args)
     const uint id = (uint)get_global_id(0), tiles = args.row_tiles * args.kv_tiles;
@@ -217,6 +238,11 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
 
     FLOATV query[MAX_ROWS][VECTORS], result[MAX_ROWS][VECTORS], score[MAX_ROWS][BLOCK / VEC], sum[MAX_ROWS];
     float largest[MAX_ROWS], raised[MAX_ROWS], rescale[MAX_ROWS];
+#if KV_CACHE
+    size_t k_rows[2][BLOCK], v_rows[2][BLOCK]; /* of this block and of the next, by turns */
+    int turn = 0;
+    __global const int *blocks = CACHE_BLOCKS(batch);
+#endif
 #if POSITION_BIAS
     position_param_type param[MAX_ROWS];
 #endif
@@ -258,27 +284,46 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
         const int end = (int)(part ? min(to, (long)head_keys + band_keys) + base : min(to, (long)head_keys));
         const int full_begin = part ? visit.band_full_begin : 0, full_end = part ? visit.band_full_end : visit.head_full_end;
 
+#if KV_CACHE
+        if (begin < end) key_rows(&cache, blocks, begin, min(BLOCK, end - begin), k_stride, v_stride, k_rows[turn], v_rows[turn]);
+#endif
         for (int first = begin; first < end; first += BLOCK) {
             const int count = min(BLOCK, end - first);
             const bool whole = count == BLOCK && first >= full_begin && first + BLOCK <= full_end;
+#if KV_CACHE
+            const row_list key_list = k_rows[turn], value_list = v_rows[turn];
+            const int due_most = clamp(end - first - BLOCK, 0, BLOCK);
+            turn ^= 1;
+            key_rows(&cache, blocks, first + BLOCK, due_most, k_stride, v_stride, k_rows[turn], v_rows[turn]);
+            int fetched = 0;
+#else
+            const row_list key_list = k_stride, value_list = v_stride;
             __global const STORE *next_key = k + (size_t)(first + BLOCK) * k_stride;
             __global const STORE *next_value = v + (size_t)(first + BLOCK) * v_stride;
+#endif
             uint due = 0;
             for (uint a = 0; a < kv_count; a++) {
                 const uint r_first = a * w_count;
-                __global const STORE *keys = k + (size_t)first * k_stride + a * args.k.head_stride;
-                __global const STORE *values = v + (size_t)first * v_stride + a * args.v.head_stride;
+                __global const STORE *keys = k + BLOCK_BEGIN(first, k_stride) + a * args.k.head_stride;
+                __global const STORE *values = v + BLOCK_BEGIN(first, v_stride) + a * args.v.head_stride;
                 /* Each loop's turns do not wait for each other, so that a processor may have several under way. */
                 for (uint r = r_first; r < r_first + w_count; r++)
                     for (int n = 0; n < count; n += VEC) {
                         /* The next block's keys and values are on their way meanwhile, evenly. */
                         for (due += BLOCK; PREFETCH && due >= calls; due -= calls) {
+#if KV_CACHE
+                            if (fetched == due_most) continue;
+                            __global const STORE *next_key = k + k_rows[turn][fetched];
+                            __global const STORE *next_value = v + v_rows[turn][fetched++];
+#endif
                             fetch_rows(next_key, args.k.head_stride, kv_count);
                             fetch_rows(next_value, args.v.head_stride, kv_count);
+#if !KV_CACHE
                             next_key += k_stride;
                             next_value += v_stride;
+#endif
                         }
-                        score[r][n / VEC] = dots(query[r], keys + (size_t)n * k_stride, k_stride, count - n);
+                        score[r][n / VEC] = dots(query[r], keys + BLOCK_BEGIN(n, k_stride), ROWS_FROM(key_list, n), count - n);
                     }
 #if SOFTCAP || POSITION_BIAS
                 for (uint r = r_first; r < r_first + w_count; r++)
@@ -321,7 +366,7 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
                     largest[r] = raised[r];
                 }
                 add_values(result + r_first, (int)w_count, (const float *)score[r_first], rescale + r_first,
-                           values, v_stride, count);
+                           values, value_list, count);
             }
         }
     }

@@ -31,6 +31,7 @@
  */
 #include "lib/dtype.clh"
 #include "lib/extras.clh"
+#include "lib/key_row.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
@@ -65,7 +66,8 @@
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
            __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-           __global const int *restrict ids, __global float *restrict partials, SEQUENCE_ARGS(rsc_decode_kernel_args) EXTRAS_PARAMS SEQUENCE_PARAMS)
+           __global const int *restrict ids, __global float *restrict partials, SEQUENCE_ARGS(rsc_decode_kernel_args)
+           CACHE_PARAMS EXTRAS_PARAMS SEQUENCE_PARAMS)
 {
     SEQUENCE_OWN_ARGS(rsc_decode_kernel_args)
     __local float query[HEAD_DIM * ROWS];
@@ -87,6 +89,14 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
     k += args.k.offset + batch * args.k.batch_stride + kv_head * args.k.head_stride;
     v += args.v.offset + batch * args.v.batch_stride + kv_head * args.v.head_stride;
     const size_t k_stride = args.k.seq_stride, v_stride = args.v.seq_stride;
+#if KV_CACHE
+    __global const int *blocks = CACHE_BLOCKS(batch);
+#define KEY_AT(n) key_row(&cache, blocks, n, cache.k_block_stride, k_stride)
+#define VALUE_AT(n) key_row(&cache, blocks, n, cache.v_block_stride, v_stride)
+#else
+#define KEY_AT(n) ((size_t)(n) * k_stride)
+#define VALUE_AT(n) ((size_t)(n) * v_stride)
+#endif
 
     for (int e = item; e < ROWS * HEAD_DIM; e += ITEMS) {
         const int r = e / HEAD_DIM, d = e % HEAD_DIM;
@@ -135,7 +145,7 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
                 barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of chunk, and of weight */
                 for (int e = item; e < TILE_K * (CHUNK / 4); e += ITEMS) {
                     const int n = e / (CHUNK / 4), d = e % (CHUNK / 4) * 4;
-                    const float4 z = load4(k + (size_t)(first + min(n, count - 1)) * k_stride, c + d);
+                    const float4 z = load4(k + KEY_AT(first + min(n, count - 1)), c + d);
                     __local float *p = chunk + n * (CHUNK + 1) + d;
                     p[0] = z.s0;
                     p[1] = z.s1;
@@ -203,7 +213,7 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
             if (slice < SLICES) {
                 FOR_ROWS result[r] *= rescale[r];
                 for (int n = slice; n < count; n += SLICES) {
-                    const float4 z = load4(v + (size_t)(first + n) * v_stride, 4 * column);
+                    const float4 z = load4(v + VALUE_AT(first + n), 4 * column);
                     FOR_ROWS result[r] += weight[r][n] * z;
                 }
             }

@@ -32,6 +32,7 @@
 #include "lib/dtype.clh"
 #include "lib/host.clh"
 #include "lib/angle.clh"
+#include "lib/key_row.clh"
 #include "lib/place.clh"
 #include "shared/rope_args.h"
 
@@ -175,7 +176,8 @@ static int heads_here(int heads, int before, int first, int count, int *start) {
 
 __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void
 rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __global STORE *k_out,
-     __global const STORE *v, __global STORE *v_out, __global const uint *frequency, __global const int *ids, const rope_args args) {
+     __global const STORE *v, __global STORE *v_out, __global const uint *frequency, __global const int *ids,
+     const rope_args args CACHE_PARAMS) {
     const uint lane = get_global_id(0) % LANES;
     const size_t first_row = get_global_id(0) / LANES * args.rows;
     const size_t end_row = min(first_row + args.rows, (size_t)args.seq);
@@ -201,7 +203,22 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
     const int xpos_center = args.xpos_center;
 #endif
 
+#if KV_CACHE
+    __global const int *blocks = CACHE_BLOCKS(batch);
+    const int append_at = blocks[-1];
+#endif
+
     for (size_t row = first_row; row < end_row; row++) {
+#if KV_CACHE
+        const int key = append_at + (int)row;
+        __global STORE *k_to = k_out + row_at(&k_out_view, batch, 0, k_head) +
+                               key_row(&cache, blocks, key, cache.k_block_stride, (size_t)k_out_view.seq_stride);
+        __global STORE *v_to = v_out + row_at(&v_out_view, batch, 0, v_head) +
+                               key_row(&cache, blocks, key, cache.v_block_stride, (size_t)v_out_view.seq_stride);
+#else
+#define k_to (k_out + row_at(&k_out_view, batch, row, k_head))
+#define v_to (v_out + row_at(&v_out_view, batch, row, v_head))
+#endif
 #if AXES > 1
         int position[AXES];
         for (int a = 0; a < AXES; a++) {
@@ -250,10 +267,10 @@ rope(__global const STORE *q, __global STORE *q_out, __global const STORE *k, __
                      q_out + row_at(&q_out_view, batch, row, q_head), q_out_view.head_stride, q_heads, lane, c, s,
                      copy_q, ahead[0]);
         rotate_heads(k + row_at(&k_view, batch, row, k_head), k_view.head_stride,
-                     k_out + row_at(&k_out_view, batch, row, k_head), k_out_view.head_stride, k_heads, lane, key_c, key_s,
+                     k_to, k_out_view.head_stride, k_heads, lane, key_c, key_s,
                      copy_k, ahead[1]);
         if (v_heads)
             copy_heads(v + row_at(&v_view, batch, row, v_head), v_view.head_stride,
-                       v_out + row_at(&v_out_view, batch, row, v_head), v_out_view.head_stride, v_heads, lane);
+                       v_to, v_out_view.head_stride, v_heads, lane);
     }
 }

@@ -15,6 +15,7 @@
 #ifndef ROSACE_ATTENTION_H
 #define ROSACE_ATTENTION_H
 
+#include <rosace/cache.h>
 #include <rosace/mask.h>
 #include <rosace/rope.h>
 
@@ -57,6 +58,11 @@ typedef enum rosace_attention_path {
                              that holds rotated keys (rosace_rope_args.k_cache) needs none */
 } rosace_attention_path;
 
+typedef enum rosace_attention_cache {
+    ROSACE_ATTENTION_CACHE_NONE = 0,
+    ROSACE_ATTENTION_CACHE_PLAIN /* a rosace_kv_cache of the descriptor's dtype, of any layout */
+} rosace_attention_cache;
+
 typedef struct rosace_attention_desc {
     size_t struct_size;         /* sizeof(rosace_attention_desc) */
     size_t n_heads;             /* query heads */
@@ -87,6 +93,8 @@ typedef struct rosace_attention_desc {
                                    visible key are 0 with an lse of sink[h] (default false) */
     bool varlen;                /* calls may give sequences lengths of their own (cu_seqlens_q, seq_lens_k below); rosace_attention
                                    sets it by itself where a call does (default false) */
+    rosace_attention_cache cache; /* what keys and values come from: args.k and args.v, or args.cache. Not with rope: an append
+                                   rotates. Paths fused and decode (default NONE; rosace_attention goes by its args) */
 } rosace_attention_desc;
 #define ROSACE_ATTENTION_DESC_DEFAULT { .struct_size = sizeof(rosace_attention_desc), .mask = ROSACE_MASK_DEFAULT }
 
@@ -148,6 +156,9 @@ typedef struct rosace_attention_args {
      * the tensor has. The last query stands at the last of these, as with flash-attention's seqused_k; a batch that is padded in
      * q and k alike wants q_offset = 0. Where nothing is visible out is 0 and lse -infinity. (default NULL: all) */
     const int64_t *seq_lens_k;
+    const rosace_kv_cache *cache; /* in place of k and v, which are not read then; seq_k is its length, also beyond 2^30 in a ring.
+                                What a query sees must be in the cache: a ring of fewer slots than sinks, window and queries is
+                                refused, as are ALIBI and other biases once a ring with sinks has dropped keys (default NULL) */
 } rosace_attention_args;
 #define ROSACE_ATTENTION_ARGS_DEFAULT                                                                                  \
     {                                                                                                                  \

@@ -17,7 +17,7 @@
 #ifndef ROSACE_ROPE_H
 #define ROSACE_ROPE_H
 
-#include <rosace/rosace.h>
+#include <rosace/cache.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -162,6 +162,8 @@ typedef struct rosace_rope_args {
     const rosace_tensor *v;       /* values, of the shape of k; needs v_cache (default NULL) */
     const rosace_tensor *v_cache; /* where they go; needs v and k_cache (default NULL) */
     size_t cache_slot;            /* of token 0 (default 0) */
+    const rosace_kv_cache *cache; /* in place of k_cache, v_cache and cache_slot: where k, rotated, and v go, both needed. Refused
+                                     when two tokens of the call would get one slot (default NULL) */
 } rosace_rope_args;
 #define ROSACE_ROPE_ARGS_DEFAULT { .struct_size = sizeof(rosace_rope_args), .positions = {.seq_stride = 1 } }
 

@@ -98,9 +98,9 @@ static bool suits(const rosace_device_info *device, const rsc_attention_variant 
 }
 
 /* Fused kernels take a row's keys in one work-item, too many turns for some devices; `auto` cannot know the lengths. */
-static bool lasts(const rosace_device_info *device, const rsc_attention_variant *row)
+static bool lasts(const rosace_device_info *device, const rosace_attention_desc *desc, const rsc_attention_variant *row)
 {
-    return row->path != ROSACE_PATH_FUSED || !rsc_device_ends_loops(device);
+    return row->path != ROSACE_PATH_FUSED || desc->cache || !rsc_device_ends_loops(device);
 }
 
 static void print_choice(const rsc_attention_choice *choice, char *out, size_t out_bytes)
@@ -116,7 +116,7 @@ static bool candidate(const rosace_device_info *device, const rosace_attention_d
         for (const rsc_attention_variant *row = tables[t]; row->name; row++) {
             char reason[256];
             if (row->path == ROSACE_PATH_DECODE && !may_decode(desc, desc->path)) continue;
-            if (desc->path == ROSACE_PATH_AUTO && !lasts(device, row)) continue;
+            if (desc->path == ROSACE_PATH_AUTO && !lasts(device, desc, row)) continue;
             if (!suits(device, row) || !row->accepts(device, desc, reason, sizeof reason)) continue;
             *out = (rsc_attention_choice){.variant = row};
             if (!row->tile) {
@@ -165,7 +165,7 @@ static bool choose_tuned(rosace_context *context, const rosace_attention_desc *d
         print_choice(out, name, sizeof name);
         if (!strcmp(name, wanted)) {
             out->tuned = true;
-            return path == ROSACE_PATH_AUTO ? lasts(device, out->variant) : path == out->variant->path;
+            return path == ROSACE_PATH_AUTO ? lasts(device, desc, out->variant) : path == out->variant->path;
         }
         same_variant |= !strncmp(name, wanted, strlen(out->variant->name)) && wanted[strlen(out->variant->name)] == '/';
     }
@@ -191,7 +191,7 @@ static rosace_status choose(rosace_context *context, const rosace_attention_desc
             if (row->path == ROSACE_PATH_DECODE && !may_decode(desc, want.path)) continue;
             if (want.variant && strcmp(want.variant, row->name) != 0) continue;
             if (!want.variant && !suits(rosace_context_device_info(context), row)) continue;
-            if (!want.variant && want.path == ROSACE_PATH_AUTO && !lasts(rosace_context_device_info(context), row)) continue;
+            if (!want.variant && want.path == ROSACE_PATH_AUTO && !lasts(rosace_context_device_info(context), desc, row)) continue;
             char reason[256] = "";
             if (row->accepts(rosace_context_device_info(context), desc, reason, sizeof reason)) {
                 *out = (rsc_attention_choice){.variant = row};
@@ -370,12 +370,14 @@ static rosace_status enqueue(rosace_attention_plan *plan, cl_command_queue queue
         }
     }
     if (!status && plan->variant->path != ROSACE_PATH_GEMM) status = rsc_sequences_positions(plan, &call, &ids);
+    if (!status && plan->desc.cache) status = rsc_cache_upload(plan->context, &call.cache, &call.cache_table);
     if (!status) status = plan->variant->enqueue(plan, &chain, &call);
     status = rsc_chain_end(&chain, status, event);
     /* OpenCL keeps the memory until the commands that use it are complete. */
     if (temporary) clReleaseMemObject(temporary);
     if (ids) clReleaseMemObject(ids);
     rsc_free(plan->context, (void *)call.sequences);
+    if (call.cache_table) clReleaseMemObject(call.cache_table);
     return status;
 }
 
@@ -402,7 +404,7 @@ typedef struct plan_key {
     size_t n_heads, n_kv_heads, head_dim, queries;
     int64_t bias_max_distance, bias_buckets, bias_width, rerope_window, logn_train_len;
     float scale, softcap;
-    int dtype, bias, bias_causal, has_rope, sink_logits, varlen;
+    int dtype, bias, bias_causal, has_rope, sink_logits, varlen, cache, unused;
 } plan_key;
 
 static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_attention_choice *choice)
@@ -431,6 +433,7 @@ static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_
     key->scale = desc->scale;
     key->softcap = desc->softcap;
     key->dtype = (int)desc->dtype;
+    key->cache = (int)desc->cache;
     if (choice->variant->path == ROSACE_PATH_DECODE) /* few enough, yet not a plan for each number of them */
         for (key->queries = 1; key->queries < desc->max_seq_q && key->queries < RSC_DECODE_QUERIES;) key->queries *= 2;
     key->bias = (int)desc->bias;
@@ -466,12 +469,15 @@ rosace_status rosace_attention(rosace_context *context, cl_command_queue queue, 
 {
     static const char kind[] = "attention";
     if (!context) return rsc_fail(ROSACE_INVALID_ARGUMENT, "context: NULL");
-    rosace_attention_desc checked;
-    rosace_rope_desc rope;
-    rosace_status status = rsc_attention_check_desc(desc, &checked, &rope);
-    if (status) return status;
     rosace_attention_args shape = ROSACE_ATTENTION_ARGS_DEFAULT;
-    status = rsc_read_struct("args", args, &shape, sizeof shape);
+    rosace_attention_desc checked = ROSACE_ATTENTION_DESC_DEFAULT;
+    rosace_rope_desc rope;
+    rosace_status status = rsc_read_struct("desc", desc, &checked, sizeof checked);
+    if (!status) status = rsc_read_struct("args", args, &shape, sizeof shape);
+    if (status) return status;
+    if (shape.cache && !checked.cache) checked.cache = ROSACE_ATTENTION_CACHE_PLAIN;
+    const rosace_attention_desc wanted = checked;
+    status = rsc_attention_check_desc(&wanted, &checked, &rope);
     if (status) return status;
     checked.max_batch = checked.max_seq_k = 0; /* no limits and no workspace; the call's length says what is the best path */
     checked.max_seq_q = shape.q.shape[1];

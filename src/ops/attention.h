@@ -12,6 +12,7 @@
 #include "../position/bias.h"
 #include "../queue.h"
 #include "attention_extras.h"
+#include "kv_cache.h"
 #include "shared/attention_args.h"
 #include "shared/sequence_args.h"
 
@@ -27,6 +28,8 @@ typedef struct rsc_attention_call {
     rosace_positions q_positions, k_positions; /* resolved: never the default */
     cl_mem workspace;                  /* NULL when 0 bytes are needed */
     size_t workspace_offset;           /* bytes */
+    rsc_cache cache;                   /* where args->k and args->v come from, when the plan has a cache */
+    cl_mem cache_table;
 } rsc_attention_call;
 
 typedef struct rsc_attention_variant rsc_attention_variant;
@@ -121,6 +124,9 @@ rosace_status rsc_attention_rotate(rosace_rope_plan *rope, rsc_chain *chain, con
 
 /* Whether kernels that take one score per pair have the descriptor's position system; else false and the reason. */
 bool rsc_attention_has_positions(const rosace_attention_desc *desc, char *reason, size_t reason_bytes);
+
+/* Whether matrix products, matrix instructions and the like can read the descriptor's keys; else false and the reason. */
+bool rsc_attention_has_rows(const rosace_attention_desc *desc, char *reason, size_t reason_bytes);
 
 /* What such a copy takes. Then what both copies, when there are any, and a table of biases add to *bytes. */
 rosace_status rsc_attention_rotated_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq, size_t heads,

@@ -57,6 +57,10 @@ rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_a
     if (desc.scale == 0.0f) desc.scale = (float)(1.0 / sqrt((double)desc.head_dim));
     if (!isfinite(desc.softcap) || desc.softcap < 0.0f)
         return INVALID("softcap = %g: must be finite and not negative", (double)desc.softcap);
+    if (desc.cache != ROSACE_ATTENTION_CACHE_NONE && desc.cache != ROSACE_ATTENTION_CACHE_PLAIN)
+        return INVALID("cache = %d: must be ROSACE_ATTENTION_CACHE_NONE or _PLAIN", (int)desc.cache);
+    if (desc.cache && desc.rope)
+        return INVALID("rope with cache: must be NULL, keys are rotated when they are appended (rosace_rope_args.cache)");
     if (desc.rope) {
         status = check_rope(&desc, rope);
         if (status) return status;
@@ -129,7 +133,7 @@ static rosace_status check_all_positions(const rosace_attention_plan *plan, extr
     if (!args->use_positions) {
         if (args->q_positions.ids || args->k_positions.ids)
             return INVALID("%s_positions.ids: not NULL, but use_positions is false", args->q_positions.ids ? "q" : "k");
-        call->q_positions = (rosace_positions){.offset = call->q_offset, .seq_stride = 1};
+        call->q_positions = (rosace_positions){.offset = call->q_offset + call->cache.shift, .seq_stride = 1};
         call->k_positions = (rosace_positions){.offset = 0, .seq_stride = 1};
     } else {
         call->q_positions = args->q_positions;
@@ -200,7 +204,8 @@ static rosace_status check_overlaps(const rosace_attention_plan *plan, const ros
     const rosace_tensor *const t[4] = {&args->out, &args->q, &args->k, &args->v};
     rosace_status status = ROSACE_OK;
     for (int i = 1; i < 4 && !status; i++)
-        status = rsc_check_disjoint_tensors(plan->context, "out", t[0], names[i], t[i]);
+        status = i > 1 && args->cache ? rsc_check_disjoint("out", &tensors[0], i == 2 ? "cache.k" : "cache.v", &tensors[i])
+                                      : rsc_check_disjoint_tensors(plan->context, "out", t[0], names[i], t[i]);
     for (unsigned i = 0; i < inputs->count && !status; i++)
         status = rsc_check_disjoint("out", &tensors[0], inputs->list[i].name, &inputs->list[i].range);
     for (unsigned o = 0; o < outputs->count && !status; o++) {
@@ -229,9 +234,40 @@ static rosace_status check_sizes(const rosace_attention_plan *plan, const rsc_at
     return ROSACE_OK;
 }
 
+/* Keys and values of a cache: *args gets them as views, *call the numbers that kernels count with. */
+static rosace_status check_cache(const rosace_attention_plan *plan, rosace_attention_args *args, rsc_attention_call *call,
+                                 rsc_range tensors[4])
+{
+    const rosace_attention_desc *desc = &plan->desc;
+    rsc_cache *cache = &call->cache;
+    if (!desc->cache) return INVALID("cache: not NULL, but the plan's desc.cache is ROSACE_ATTENTION_CACHE_NONE");
+    if (!args->cache) return INVALID("cache = NULL: the plan's desc.cache needs one");
+    if (args->n_seqs || args->seq_lens_k)
+        return rsc_fail(ROSACE_UNSUPPORTED, "%s with cache: must be left out, cache.length is every sequence's",
+                        args->n_seqs ? "cu_seqlens_q" : "seq_lens_k");
+    rosace_status status = rsc_cache_check(plan->context, args->cache, desc->dtype, call->batch, desc->n_kv_heads, desc->head_dim,
+                                           false, cache);
+    if (status) return status;
+    args->k = cache->k;
+    args->v = cache->v;
+    tensors[2] = cache->k_range;
+    tensors[3] = cache->v_range;
+    const int64_t length = cache->given.length, offset = args->q_offset;
+    call->q_offset = offset == ROSACE_ALIGN_BOTTOM_RIGHT ? length - (int64_t)call->seq_q : offset;
+    if (offset != ROSACE_ALIGN_BOTTOM_RIGHT && (offset < 0 || offset > length + max_seq))
+        return INVALID("q_offset = %lld: must be 0 to cache.length + 2^30 = %lld", (long long)offset, (long long)(length + max_seq));
+    status = rsc_cache_check_seen(cache, &desc->mask, call->seq_q, &call->q_offset, &call->seq_k);
+    if (!status && cache->shift && cache->given.sinks && desc->bias)
+        return rsc_fail(ROSACE_UNSUPPORTED, "bias %s with cache.sinks = %lld: distances to sinks are not counted once a ring has "
+                        "dropped keys (cache.length = %lld); a contiguous or paged cache has them", rsc_bias_name(desc->bias),
+                        (long long)cache->given.sinks, (long long)length);
+    return status;
+}
+
 static rosace_status resolve_q_offset(rsc_attention_call *call)
 {
     const int64_t offset = call->args->q_offset;
+    if (call->args->cache) return ROSACE_OK; /* it is */
     call->q_offset = offset;
     if (offset == ROSACE_ALIGN_BOTTOM_RIGHT) call->q_offset = (int64_t)call->seq_k - (int64_t)call->seq_q;
     else if (offset < 0 && call->seq_q <= call->seq_k)
@@ -258,10 +294,14 @@ rosace_status rsc_attention_check_args(const rosace_attention_plan *plan, rosace
 
     rosace_status status = rsc_check_tensor(context, "q", &args->q, desc->dtype, false, &tensors[1]);
     if (!status) status = check_shape("q", &args->q, 0, 0, desc->n_heads, desc->head_dim);
-    if (!status) status = rsc_check_tensor(context, "k", &args->k, desc->dtype, false, &tensors[2]);
-    if (!status) status = check_shape("k", &args->k, call->batch, 0, desc->n_kv_heads, desc->head_dim);
-    if (!status) status = rsc_check_tensor(context, "v", &args->v, desc->dtype, false, &tensors[3]);
-    if (!status) status = check_shape("v", &args->v, call->batch, call->seq_k, desc->n_kv_heads, desc->head_dim);
+    if (desc->cache || args->cache) {
+        if (!status) status = check_cache(plan, args, call, tensors);
+    } else {
+        if (!status) status = rsc_check_tensor(context, "k", &args->k, desc->dtype, false, &tensors[2]);
+        if (!status) status = check_shape("k", &args->k, call->batch, 0, desc->n_kv_heads, desc->head_dim);
+        if (!status) status = rsc_check_tensor(context, "v", &args->v, desc->dtype, false, &tensors[3]);
+        if (!status) status = check_shape("v", &args->v, call->batch, call->seq_k, desc->n_kv_heads, desc->head_dim);
+    }
     if (!status) status = rsc_check_tensor(context, "out", &args->out, desc->dtype, true, &tensors[0]);
     if (!status) status = check_shape("out", &args->out, call->batch, call->seq_q, desc->n_heads, desc->head_dim);
     if (!status) status = check_sizes(plan, call);

@@ -155,6 +155,7 @@ static rosace_status build(rosace_attention_plan *plan, decode_state *state, con
     rsc_option_int(options, "DTYPE", (long)desc->dtype);
     rsc_option_int(options, "SOFTCAP", desc->softcap > 0.0f);
     rsc_option_int(options, "LOGN", desc->logn_train_len > 0);
+    rsc_option_int(options, "KV_CACHE", desc->cache);
     rsc_option_int(options, "LANES", state->lanes);
     const rsc_extras_desc extras = rsc_attention_extras(desc);
     rsc_extras_options(&extras, options);
@@ -449,9 +450,10 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     const cl_mem partial = packed.splits > 1 ? call->workspace : args->out.mem;
     status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(q.mem), RSC_ARG(k.mem), RSC_ARG(args->v.mem),
                       RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(bias), RSC_ARG(ids), RSC_ARG(partial), RSC_ARG(packed));
+    if (!status && desc->cache) status = rsc_cache_set_args(state->kernel, 9, plan->variant->name, &call->cache, call->cache_table);
     const rsc_extras_desc wanted = rsc_attention_extras(desc);
     const rsc_extras extras = rsc_attention_extras_of(args);
-    if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, 9);
+    if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, desc->cache ? 11 : 9);
     if (!status && call->n_sequences) status = rsc_sequences_table(plan, call, 1, 1, 1, 0, &sequences);
     if (!status && sequences) status = rsc_sequences_argument(state->kernel, plan->variant->name, sequences);
     if (status) goto end;

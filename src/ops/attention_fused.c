@@ -91,6 +91,7 @@ rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *stat
     const rsc_extras_desc extras = rsc_attention_extras(desc);
     rsc_extras_options(&extras, options);
     rsc_option_int(options, "SEQUENCES", desc->varlen);
+    rsc_option_int(options, "KV_CACHE", desc->cache);
     const rsc_bias_desc bias = rsc_attention_bias(desc);
     const char *pieces[3];
     rsc_bias_pieces(desc->bias, piece, pieces);
@@ -282,9 +283,11 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
     const cl_mem ids = packed.use_ids ? call->q_positions.ids : q.mem;
     status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(q.mem), RSC_ARG(k.mem), RSC_ARG(args->v.mem),
                       RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(params), RSC_ARG(ids), RSC_ARG(packed));
+    if (!status && plan->desc.cache)
+        status = rsc_cache_set_args(state->kernel, 8, plan->variant->name, &call->cache, call->cache_table);
     const rsc_extras_desc wanted = rsc_attention_extras(&plan->desc);
     const rsc_extras extras = rsc_attention_extras_of(args);
-    if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, 8);
+    if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, plan->desc.cache ? 10 : 8);
     if (status) goto end;
     size_t groups = ((size_t)packed.tiles * packed.group + packed.per_item - 1) / packed.per_item, items = 0;
     if (sequences) groups = slots * packed.group / heads_of_slot;

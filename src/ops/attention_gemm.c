@@ -45,8 +45,8 @@ typedef struct gemm_state {
 
 static bool accepts(const rosace_device_info *device, const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
 {
-    (void)device, (void)desc, (void)reason, (void)reason_bytes;
-    return true;
+    (void)device;
+    return rsc_attention_has_rows(desc, reason, reason_bytes);
 }
 
 static bool only_by_name(const rosace_device_info *device)
@@ -60,6 +60,7 @@ static bool accepts_clblast(const rosace_device_info *device, const rosace_atten
                             size_t reason_bytes)
 {
     (void)device;
+    if (!rsc_attention_has_rows(desc, reason, reason_bytes)) return false;
     if (desc->dtype == ROSACE_F32) return true;
     snprintf(reason, reason_bytes, "dtype %s: scores are fp32, and CLBlast takes operands of one dtype only",
              rsc_dtype_constant(desc->dtype));

@@ -166,7 +166,7 @@ static bool accepts(const rosace_device_info *device, const rosace_attention_des
                  desc->head_dim, device->max_work_group_size, (unsigned long long)device->local_memory_bytes);
         return false;
     }
-    return rsc_attention_has_positions(desc, reason, bytes);
+    return rsc_attention_has_positions(desc, reason, bytes) && rsc_attention_has_rows(desc, reason, bytes);
 }
 
 static const char *tile_name(const rosace_device_info *device, const rosace_attention_desc *desc, rsc_matrix_kind kind,

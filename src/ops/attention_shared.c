@@ -20,6 +20,13 @@ bool rsc_attention_has_positions(const rosace_attention_desc *desc, char *reason
     return true;
 }
 
+bool rsc_attention_has_rows(const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
+{
+    if (!desc->cache) return true;
+    snprintf(reason, reason_bytes, "cache: rows of keys one stride apart are needed, paths fused and decode take any");
+    return false;
+}
+
 rosace_status rsc_attention_rotated_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq, size_t heads,
                                           size_t *bytes)
 {

@@ -112,6 +112,11 @@ static rosace_status run(trial *t, rosace_attention_plan *plan, float **results)
     args.k = rosace_tensor_bshd(t->k, desc->dtype, 1, KEYS, desc->n_kv_heads, desc->head_dim);
     args.v = rosace_tensor_bshd(t->v, desc->dtype, 1, KEYS, desc->n_kv_heads, desc->head_dim);
     args.out = rosace_tensor_bshd(t->out, desc->dtype, 1, QUERIES, desc->n_heads, desc->head_dim);
+    rosace_kv_cache cache = ROSACE_KV_CACHE_DEFAULT;
+    cache.k = args.k;
+    cache.v = args.v;
+    cache.length = KEYS;
+    if (desc->cache) args.cache = &cache;
     args.lse = t->lse;
     args.bias_params = t->bias_params;
     args.sink_logits = t->sink_logits;

@@ -10,6 +10,7 @@
 #include "../program.h"
 #include "../queue.h"
 #include "attention.h"
+#include "kv_cache.h"
 #include "token_rows.h"
 
 struct rosace_rope_plan {
@@ -20,6 +21,7 @@ struct rosace_rope_plan {
     float attention_factor;
     cl_mem frequencies; /* rsc_turn_words, rsc_rope_axes, rsc_rope_xpos */
     cl_kernel kernel;
+    cl_kernel append; /* to a cache (rosace_kv_cache); NULL before the first call with one */
 };
 
 /* ---- Plan -------------------------------------------------------------------------------------------------------- */
@@ -51,7 +53,7 @@ static rosace_status upload_frequencies(rosace_rope_plan *plan, const rosace_rop
                              "rope frequencies", &plan->frequencies);
 }
 
-static rosace_status build_kernel(rosace_rope_plan *plan) {
+static rosace_status build_kernel(rosace_rope_plan *plan, bool append, cl_kernel *kernel) {
     const rosace_rope_desc *desc = &plan->desc;
     const size_t pairs = desc->rotary_dim / 2;
     /* An interleaved pair is one access of two elements. */
@@ -70,7 +72,8 @@ static rosace_status build_kernel(rosace_rope_plan *plan) {
     rsc_option_int(&options, "AXES", (long)desc->axes);
     rsc_option_int(&options, "XPOS", desc->xpos_base > 0.0);
     rsc_option_int(&options, "DTYPE", (long)desc->dtype);
-    return rsc_kernel_create(plan->context, (const char *const[]){"rope.cl", NULL}, "rope", &options, &plan->kernel);
+    if (append) rsc_option_int(&options, "KV_CACHE", 1);
+    return rsc_kernel_create(plan->context, (const char *const[]){"rope.cl", NULL}, "rope", &options, kernel);
 }
 
 rosace_status rosace_rope_plan_create(rosace_context *context, const rosace_rope_desc *desc, rosace_rope_plan **out) {
@@ -92,7 +95,7 @@ static rosace_status create(rosace_context *context, const rosace_rope_desc *fro
     status = upload_frequencies(plan, from);
     if (status) goto fail;
     plan->desc.scaling.short_factor = plan->desc.scaling.long_factor = NULL; /* the caller's, and used */
-    status = build_kernel(plan);
+    status = build_kernel(plan, false, &plan->kernel);
     if (status) goto fail;
     *out = plan;
     return ROSACE_OK;
@@ -112,6 +115,7 @@ rosace_status rsc_rope_plan_create_as(rosace_context *context, const rosace_rope
 void rosace_rope_plan_destroy(rosace_rope_plan **plan) {
     if (!plan || !*plan) return;
     if ((*plan)->kernel) clReleaseKernel((*plan)->kernel);
+    if ((*plan)->append) clReleaseKernel((*plan)->append);
     if ((*plan)->frequencies) clReleaseMemObject((*plan)->frequencies);
     rsc_free((*plan)->context, *plan);
     *plan = NULL;
@@ -126,6 +130,7 @@ enum { Q, K, V, Q_OUT, K_OUT, V_OUT, TENSORS, MAX_HEADS = 1 << 28 };
 typedef struct checked_call {
     rosace_rope_args args;
     rosace_tensor k_slots, v_slots;
+    rsc_cache cache; /* when args.cache is not NULL */
     const char *names[TENSORS];
 } checked_call;
 
@@ -207,6 +212,28 @@ static rosace_status check_caches(const rosace_rope_plan *plan, checked_call *ca
     return status;
 }
 
+/* A rosace_kv_cache; what is written of it counts as the whole of its tensors. */
+static rosace_status check_kv_cache(const rosace_rope_plan *plan, checked_call *call) {
+    rosace_rope_args *args = &call->args;
+    if (args->k_cache || args->v_cache || args->cache_slot)
+        return rsc_fail(ROSACE_INVALID_ARGUMENT, "%s and cache: one of them must be left out",
+                        args->k_cache ? "k_cache" : args->v_cache ? "v_cache" : "cache_slot");
+    if (!args->k || !args->v) return rsc_fail(ROSACE_INVALID_ARGUMENT, "cache without %s: it takes keys and values", args->k ? "v" : "k");
+    if (args->k_out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "k_out and cache: one of them must be NULL");
+    rosace_status status = check_tensor(plan, "k", args->k, false, NULL);
+    if (!status) status = check_tensor(plan, "v", args->v, false, NULL);
+    if (!status) status = check_same_shape("v", args->v, "k", args->k);
+    if (!status)
+        status = rsc_cache_check(plan->context, args->cache, plan->desc.dtype, args->k->shape[0], args->k->shape[2],
+                                 plan->desc.head_dim, true, &call->cache);
+    if (!status) status = rsc_cache_check_append(plan->context, &call->cache, args->k->shape[1]);
+    args->k_out = &call->cache.given.k;
+    args->v_cache = &call->cache.given.v;
+    call->names[K_OUT] = "cache.k";
+    call->names[V_OUT] = "cache.v";
+    return status;
+}
+
 static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_args *args, checked_call *call) {
     *call = (checked_call){.args = ROSACE_ROPE_ARGS_DEFAULT, .names = {"q", "k", "v", "q_out", "k_out", "v_cache"}};
     rosace_rope_args *checked = &call->args;
@@ -217,10 +244,10 @@ static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "q = NULL and k = NULL: one of them is needed");
     if (!checked->q && checked->q_out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "q_out without q: must be NULL");
     if (!checked->k && checked->k_out) return rsc_fail(ROSACE_INVALID_ARGUMENT, "k_out without k: must be NULL");
-    status = check_caches(plan, call);
+    status = checked->cache ? check_kv_cache(plan, call) : check_caches(plan, call);
     if (status) return status;
     if (checked->q_out && rsc_same_tensor(checked->q, checked->q_out)) checked->q_out = NULL;
-    if (checked->k_out && rsc_same_tensor(checked->k, checked->k_out)) checked->k_out = NULL;
+    if (checked->k_out && !checked->cache && rsc_same_tensor(checked->k, checked->k_out)) checked->k_out = NULL;
 
     const rosace_tensor *tensors[TENSORS] = {checked->q, checked->k, checked->v,
                                              checked->q_out, checked->k_out, checked->v_cache};
@@ -230,7 +257,8 @@ static rosace_status check_args(const rosace_rope_plan *plan, const rosace_rope_
         if (!tensors[i]) continue;
         status = check_tensor(plan, call->names[i], tensors[i], written[i], &ranges[i]);
         if (!status && i < Q_OUT && written[i]) status = rsc_check_readable(call->names[i], tensors[i]->mem);
-        if (!status && i >= Q_OUT) status = check_same_shape(call->names[i], tensors[i], call->names[i - Q_OUT], tensors[i - Q_OUT]);
+        if (!status && i >= Q_OUT && (i == Q_OUT || !checked->cache))
+            status = check_same_shape(call->names[i], tensors[i], call->names[i - Q_OUT], tensors[i - Q_OUT]);
         if (status) return status;
     }
     const rosace_tensor *shape_of = checked->q ? checked->q : checked->k;
@@ -276,7 +304,9 @@ static rope_view view_of(const rosace_tensor *tensor) {
     return (rope_view){(int64_t)tensor->offset, tensor->stride[0], tensor->stride[1], tensor->stride[2]};
 }
 
-rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const rosace_rope_args *checked_args) {
+/* With `cache`, k_out and v_cache of the args are its views. */
+static rosace_status launch(rosace_rope_plan *plan, rsc_chain *chain, const rosace_rope_args *checked_args, const rsc_cache *cache,
+                            cl_mem cache_table) {
     const rosace_tensor *in[3] = {checked_args->q, checked_args->k, checked_args->v};
     const rosace_tensor *out[3] = {checked_args->q_out, checked_args->k_out, checked_args->v_cache};
     const rosace_tensor *any = in[0] ? in[0] : in[1];
@@ -313,10 +343,28 @@ rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const ros
     global[2] = (heads + (size_t)args.heads_per_item - 1) / (size_t)args.heads_per_item;
 
     const cl_mem ids = checked_args->positions.ids ? checked_args->positions.ids : plan->frequencies;
-    const rosace_status status = RSC_ARGS(plan->kernel, "rope", RSC_ARG(mem[0]), RSC_ARG(mem[1]), RSC_ARG(mem[2]),
+    const cl_kernel kernel = cache ? plan->append : plan->kernel;
+    rosace_status status = RSC_ARGS(kernel, "rope", RSC_ARG(mem[0]), RSC_ARG(mem[1]), RSC_ARG(mem[2]),
                                           RSC_ARG(mem[3]), RSC_ARG(mem[4]), RSC_ARG(mem[5]),
                                           RSC_ARG(plan->frequencies), RSC_ARG(ids), RSC_ARG(args));
-    return status ? status : rsc_chain_kernel(chain, plan->kernel, 3, global, local, "rope");
+    if (!status && cache) status = rsc_cache_set_args(kernel, 9, "rope", cache, cache_table);
+    return status ? status : rsc_chain_kernel(chain, kernel, 3, global, local, "rope");
+}
+
+rosace_status rsc_rope_chain(rosace_rope_plan *plan, rsc_chain *chain, const rosace_rope_args *checked_args) {
+    return launch(plan, chain, checked_args, NULL, NULL);
+}
+
+static rosace_status append(rosace_rope_plan *plan, rsc_chain *chain, const checked_call *call) {
+    rosace_rope_args args = call->args;
+    args.k_out = &call->cache.k;
+    args.v_cache = &call->cache.v;
+    cl_mem table = NULL;
+    rosace_status status = plan->append ? ROSACE_OK : build_kernel(plan, true, &plan->append);
+    if (!status) status = rsc_cache_upload(plan->context, &call->cache, &table);
+    if (!status) status = launch(plan, chain, &args, &call->cache, table);
+    if (table) clReleaseMemObject(table); /* OpenCL keeps it until the launch is complete */
+    return status;
 }
 
 rosace_status rosace_rope_enqueue(rosace_rope_plan *plan, cl_command_queue queue, const rosace_rope_args *args,
@@ -327,7 +375,7 @@ rosace_status rosace_rope_enqueue(rosace_rope_plan *plan, cl_command_queue queue
     if (status) return status;
     rsc_chain chain;
     status = rsc_chain_begin(&chain, plan->context, queue, num_wait, wait);
-    if (!status) status = rsc_rope_chain(plan, &chain, &checked.args);
+    if (!status) status = checked.args.cache ? append(plan, &chain, &checked) : rsc_rope_chain(plan, &chain, &checked.args);
     return rsc_chain_end(&chain, status, event);
 }
 
