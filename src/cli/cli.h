@@ -20,6 +20,7 @@ int cmd_bench(int argc, const char **argv);
 int cmd_devices(int argc, const char **argv);
 int cmd_eval(int argc, const char **argv);
 int cmd_tune(int argc, const char **argv);
+int cmd_verify(int argc, const char **argv);
 
 /* Prints "rosace: <text>" on the standard error and returns false, so that a check reads `return cli_fail(...)`. */
 bool cli_fail(const char *format, ...) CLI_PRINTF(1, 2);

@@ -18,6 +18,7 @@ static const struct {
     {"eval", "rosace eval", cmd_eval, "measure a language model at growing lengths under each position system"},
     {"help", "rosace help", cmd_help, "print this, or the help of a command"},
     {"tune", "rosace tune", cmd_tune, "measure which kernels are the fastest on a device, and remember it"},
+    {"verify", "rosace verify", cmd_verify, "compare every operation on a device with a reference in double precision"},
     {"version", "rosace version", cmd_version, "print the version"},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
