@@ -52,6 +52,18 @@ void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *
 void ref_attention_sequences(const rosace_attention_desc *desc, const ref_attention_args *args, size_t n_seqs,
                              const int64_t *cu_seqlens_q, const int64_t *cu_seqlens_k, const int64_t *seq_lens_k);
 
+/* The gradients of sum(out * dout). args' out and lse are not read. Each output may be NULL; all are written, not added to. */
+typedef struct ref_attention_gradients {
+    const double *dout; /* as out */
+    double *dq, *dk, *dv;
+    double *bias_params;
+    double *shaw_key, *shaw_value;
+    double *dq_size, *dk_size, *dv_size; /* the same sums over absolute values: what rounding errors are measured by */
+} ref_attention_gradients;
+/* Returns false without memory for its copies. */
+bool ref_attention_backward(const rosace_attention_desc *desc, const ref_attention_args *args,
+                            const ref_attention_gradients *gradients);
+
 /* scores [batch, seq_q, n_heads, seq_k] in place, meaning as rosace_masked_softmax; bias and lse may be NULL */
 void ref_masked_softmax(const rosace_mask *mask, int64_t q_offset, size_t batch, size_t seq_q, size_t heads, size_t seq_k,
                         double scale, double softcap, const ref_bias *bias, double *scores, double *lse);

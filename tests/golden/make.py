@@ -345,6 +345,44 @@ def varlen():
     golden.write()
 
 
+# ---- Gradients: autograd through scaled_dot_product_attention in double precision -----------------------------------------
+
+
+def gradients():
+    golden = Golden("backward.txt", "Gradients of torch's scaled_dot_product_attention, by autograd")
+
+    def case(name, seq=7, heads=4, kv_heads=2, head_dim=16, window=None, alibi=False, rope=False):
+        q, k, v, dout = (random(1, seq, n, head_dim).double().requires_grad_() for n in (heads, kv_heads, kv_heads, heads))
+        options = {"causal": 1}
+        turned = q, k
+        if rope:
+            embedding = llama.LlamaRotaryEmbedding(LlamaConfig(hidden_size=heads * head_dim, num_attention_heads=heads))
+            embedding.inv_freq = 10000.0 ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+            angles = torch.arange(seq)[:, None] * torch.cat([embedding.inv_freq, embedding.inv_freq])
+            turned = llama.apply_rotary_pos_emb(q, k, angles.cos()[None], angles.sin()[None], unsqueeze_dim=2)
+            options["rope"] = 1
+        distance = torch.arange(seq)[:, None] - torch.arange(seq)
+        bias = torch.zeros(heads, seq, seq, dtype=torch.float64)
+        if alibi:
+            slopes = build_alibi_tensor(torch.ones(1, 2, dtype=torch.int64), heads, torch.float64)[:, 0, 1]
+            bias = bias - slopes[:, None, None] * distance.abs()
+            options.update(bias=1, bias_params=slopes)
+        hidden = distance < 0
+        if window:
+            hidden = hidden | (distance >= window)
+            options["window_left"] = window - 1
+        out = F.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (*turned, v)), enable_gqa=True,
+                                             attn_mask=bias.masked_fill(hidden, -float("inf")))
+        out.transpose(1, 2).backward(dout.detach())
+        golden.case(name, n_heads=heads, n_kv_heads=kv_heads, head_dim=head_dim, seq=seq, **options, q=q, k=k, v=v, dout=dout,
+                    dq=q.grad, dk=k.grad, dv=v.grad)
+
+    case("causal")
+    case("window_rope", window=5, rope=True)
+    case("alibi", alibi=True)
+    golden.write()
+
+
 # ---- Layers ------------------------------------------------------------------------------------------------------------
 
 
@@ -406,6 +444,6 @@ def bf16():
 
 
 if __name__ == "__main__":
-    for make in rope, mask, attention, extras, varlen, layers, bf16:
+    for make in rope, mask, attention, extras, varlen, layers, bf16, gradients:
         torch.manual_seed(1)
         make()
