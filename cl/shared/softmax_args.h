@@ -33,6 +33,7 @@ typedef struct rsc_softmax_kernel_args {
     float scale, softcap;
     float far_scale;                /* ReRoPE: factor of the far scores beside scale */
     float inverse_log_train;        /* log-n: 1 / ln(training length) */
+    RSC_U32 unused;                 /* no padding at the end, which Mesa's rusticl does not count */
 } rsc_softmax_kernel_args;
 
 #endif
