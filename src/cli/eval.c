@@ -88,7 +88,8 @@ static bool plan_series(eval_state *s) {
         if (fits) continue;
         if (s->n_models > 1)
             return cli_fail("position system '%s' fits none of the models", s->options.systems[i]->name);
-        if (s->options.systems[i]->scaling && s->configs[0].position == POSITION_ROPE)
+        if (s->options.systems[i]->scaling && s->configs[0].position == POSITION_ROPE &&
+            s->configs[0].kinds[ATTENTION_FULL].rope.scaling.kind)
             return cli_fail("position system '%s' does not fit %s, whose config.json scales the rotation already",
                             s->options.systems[i]->name, s->models[0].folder);
         return cli_fail("position system '%s' does not fit %s, whose position_embedding_type is %s",
@@ -129,6 +130,9 @@ static bool check_text(eval_state *s) {
         return cli_fail("%s: %zu %s are too few for a length of %lld, which needs %lld; see --lengths", name,
                         s->text.count, what, (long long)s->evaluation.longest, (long long)s->evaluation.longest + 1);
     for (size_t i = 0; i < s->n_models; i++) {
+        if (s->configs[i].bidirectional && (o->mask_token < 0 || o->mask_token >= (int64_t)s->configs[i].vocab))
+            return cli_fail("%s: is an encoder, which predicts masked tokens: --mask-token must be the id of the mask, below %zu",
+                            s->models[i].folder, s->configs[i].vocab);
         if (s->text.are_bytes && s->configs[i].vocab != 256)
             return cli_fail("%s: vocab_size %zu is not that of bytes, 256; give the text's token ids with --tokens",
                             s->models[i].folder, s->configs[i].vocab);
@@ -230,6 +234,7 @@ static bool run(eval_state *s) {
     s->evaluation.windows = o->windows;
     s->evaluation.last = o->last;
     s->evaluation.path = o->path;
+    s->evaluation.mask_token = (int32_t)o->mask_token;
     s->evaluation.batch_tokens = BATCH_TOKENS;
     s->evaluation.bits_scale = 1.4426950408889634; /* 1 / ln 2 */
     /* Token ids of a known text: bits spread over the bytes they stand for. */

@@ -7,11 +7,11 @@
 
 static const char intro[] =
     "Measures how well a language model predicts a text, at growing lengths, under each position system.\n\n"
-    "MODEL_DIR holds config.json and model.safetensors of a Llama-family decoder in the names of the transformers\n"
-    "library. The model runs entirely on an OpenCL device. The figure is bits per byte of the text, less is "
-    "better:\n"
-    "a model holds its length when the figure stays where it was at the training length L, and falls apart when\n"
-    "it rises. Every length predicts the same last bytes of the same windows of the text.";
+    "MODEL_DIR holds config.json and model.safetensors as the transformers library writes them, of Llama, Mistral, Qwen 2\n"
+    "and 3, Gemma 2 and 3, GPT-NeoX, BLOOM, MPT, gpt-oss or RoFormer. The model runs entirely on an OpenCL device. The\n"
+    "figure is bits per byte of the text, less is better: a model holds its length when the figure stays where it was at\n"
+    "the training length L, and falls apart when it rises. Every length predicts the same last\n"
+    "bytes of the same windows of the text.";
 static const char example[] =
     "Example: see plain rotary embedding break past its length and a window hold it, as a table and a page\n"
     "  rosace eval models/rope --text models/heldout.txt --positions rope,window --html rope.html";
@@ -26,7 +26,7 @@ static void print_systems(char *out, size_t bytes) {
 
 /* Numbers as popt hands them over, before they are checked. */
 typedef struct raw_options {
-    char *lengths, *longest, *positions, *window, *sinks, *block, *rerope, *windows, *last, *path;
+    char *lengths, *longest, *positions, *window, *sinks, *block, *rerope, *windows, *last, *mask, *path;
 } raw_options;
 
 /* Cuts the list up. */
@@ -84,7 +84,8 @@ static bool parse_values(const raw_options *raw, eval_options *out) {
         !parse_optional("--block", raw->block, 1, most, &out->settings.block) ||
         !parse_optional("--rerope-window", raw->rerope, 1, most, &out->settings.rerope_window) ||
         !parse_optional("--windows", raw->windows, 1, 1 << 20, &windows) ||
-        !parse_optional("--last", raw->last, 1, most, &last) || !parse_path(raw->path, &out->path))
+        !parse_optional("--last", raw->last, 1, most, &last) ||
+        !parse_optional("--mask-token", raw->mask, 0, INT32_MAX, &out->mask_token) || !parse_path(raw->path, &out->path))
         return false;
     if (raw->longest && out->n_lengths && out->longest < out->lengths[out->n_lengths - 1])
         return cli_fail("--longest %lld: is less than the length %lld", (long long)out->longest,
@@ -121,6 +122,7 @@ int eval_options_parse(eval_options *out, int argc, const char **argv) {
     poptContext parsed;
     int verbose = 0;
     memset(out, 0, sizeof *out);
+    out->mask_token = -1;
     const struct poptOption options[] = {
         {"text", 't', POPT_ARG_STRING, &out->text, 0, "the text, as bytes", "FILE"},
         {"tokens", '\0', POPT_ARG_STRING, &out->tokens, 0,
@@ -140,6 +142,8 @@ int eval_options_parse(eval_options *out, int argc, const char **argv) {
         {"windows", '\0', POPT_ARG_STRING, &raw.windows, 0, "windows of the text to average over (default 16)", "K"},
         {"last", '\0', POPT_ARG_STRING, &raw.last, 0,
          "positions at a window's end the main figure is about (default 64)", "K"},
+        {"mask-token", '\0', POPT_ARG_STRING, &raw.mask, 0,
+         "for encoders: the token id that stands for one to be predicted; every eighth is", "ID"},
         {"device", 'd', POPT_ARG_STRING, &out->device, 0,
          "auto, cpu, gpu, igpu, dgpu, P:D or part of a name; several with commas (default auto)", "DEVICE"},
         {"path", '\0', POPT_ARG_STRING, &raw.path, 0, "how attention is computed: auto, gemm or fused (default auto)",
@@ -159,7 +163,7 @@ int eval_options_parse(eval_options *out, int argc, const char **argv) {
         if (!out->command_line || !take_folders(parsed, out) || !parse_values(&raw, out)) status = CLI_USAGE;
     }
     char *const strings[] = {raw.lengths, raw.longest, raw.positions, raw.window, raw.sinks,
-                             raw.block,   raw.rerope,  raw.windows,   raw.last,   raw.path};
+                             raw.block,   raw.rerope,  raw.windows,   raw.last,   raw.mask, raw.path};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
         free(strings[i]);
     if (parsed) poptFreeContext(parsed);

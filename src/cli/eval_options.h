@@ -17,6 +17,7 @@ typedef struct eval_options {
     size_t n_systems;
     position_settings settings;
     size_t windows, last;
+    int64_t mask_token; /* -1: not given */
     rosace_attention_path path;
     char *device, *json, *html; /* NULL: not given */
     bool verbose;

@@ -39,19 +39,35 @@ static bool make_arrays(size_t tokens, batch_arrays *out) {
     return false;
 }
 
-/* Runs windows [first, first + batch) and adds their losses in nats to the two sums. */
-static bool run_batch(const evaluation *e, language_model *model, rosace_attention_plan *plan, size_t first,
-                      size_t batch, size_t length, const batch_arrays *arrays, double *all, double *last) {
+/* Sums of losses in nats, and of how many. */
+typedef struct loss_sums {
+    double all, last;
+    size_t n_all, n_last;
+} loss_sums;
+
+/* Of how many tokens a bidirectional model has one to predict. */
+enum { MASKED_OF = 8 };
+
+/* Runs windows [first, first + batch). */
+static bool run_batch(const evaluation *e, language_model *model, const attention_plans *plans, size_t first,
+                      size_t batch, size_t length, const batch_arrays *arrays, loss_sums *sums) {
+    const bool masked = model_get_config(model)->bidirectional;
     for (size_t b = 0; b < batch; b++) {
         const int32_t *begin = e->text->ids + window_end(e, first + b) - 1 - length;
         memcpy(arrays->ids + b * length, begin, length * sizeof *begin);
-        memcpy(arrays->targets + b * length, begin + 1, length * sizeof *begin);
+        memcpy(arrays->targets + b * length, masked ? begin : begin + 1, length * sizeof *begin);
+        for (size_t i = MASKED_OF - 1; masked && i < length; i += MASKED_OF)
+            arrays->ids[b * length + i] = e->mask_token;
     }
-    if (!model_losses(model, plan, arrays->ids, arrays->targets, batch, length, arrays->loss)) return false;
+    if (!model_losses(model, plans, arrays->ids, arrays->targets, batch, length, arrays->loss)) return false;
     const size_t tail = length < e->last ? length : e->last;
     for (size_t i = 0; i < batch * length; i++) {
-        *all += arrays->loss[i];
-        if (i % length >= length - tail) *last += arrays->loss[i];
+        if (masked && i % length % MASKED_OF != MASKED_OF - 1) continue;
+        sums->all += arrays->loss[i];
+        sums->n_all++;
+        if (i % length < length - tail) continue;
+        sums->last += arrays->loss[i];
+        sums->n_last++;
     }
     return true;
 }
@@ -61,35 +77,26 @@ bool evaluate(const evaluation *e, language_model *model, const position_system 
               report_figure *out, char *variant, size_t variant_bytes) {
     const size_t n = (size_t)length, fit = e->batch_tokens / n;
     const size_t batch = fit < 1 ? 1 : fit > e->windows ? e->windows : fit;
-    rosace_rope_desc rope;
-    rosace_attention_desc desc;
-    rosace_attention_plan *plan = NULL;
+    attention_plans plans;
     batch_arrays arrays;
     bool ok = false;
 
     if (!make_arrays(batch * n, &arrays)) return false;
     const double start = now();
-    position_describe(system, settings, model_get_config(model), length, &rope, &desc);
-    desc.path = e->path;
-    desc.max_batch = batch;
-    desc.max_seq_q = desc.max_seq_k = n;
-    if (rosace_attention_plan_create(e->context, &desc, &plan)) {
-        cli_fail_rosace("%s at length %zu", system->name, n);
-        goto end;
-    }
-    snprintf(variant, variant_bytes, "%s", rosace_attention_plan_variant(plan));
+    if (!position_plans(e->context, system, settings, model_get_config(model), batch, length, e->path, &plans)) goto end;
+    position_variant(&plans, variant, variant_bytes);
 
-    double all = 0.0, last = 0.0;
+    loss_sums sums = {0.0, 0.0, 0, 0};
     for (size_t first = 0; first < e->windows; first += batch) {
         const size_t now_batch = e->windows - first < batch ? e->windows - first : batch;
-        if (!run_batch(e, model, plan, first, now_batch, n, &arrays, &all, &last)) goto end;
+        if (!run_batch(e, model, &plans, first, now_batch, n, &arrays, &sums)) goto end;
         if (progress) progress(user, (first + now_batch) * n, now() - start);
     }
-    const double tail = (double)(n < e->last ? n : e->last), windows = (double)e->windows;
-    out->all = all / (windows * (double)n) * e->bits_scale;
-    out->last = last / (windows * tail) * e->bits_scale;
+    /* A window too short to have a masked token predicts nothing. */
+    out->all = sums.n_all ? sums.all / (double)sums.n_all * e->bits_scale : 0.0;
+    out->last = sums.n_last ? sums.last / (double)sums.n_last * e->bits_scale : 0.0;
     out->seconds = now() - start;
-    out->tokens = e->windows * n;
+    out->tokens = sums.n_all;
     if (!isfinite(out->all)) {
         cli_fail("%s at length %zu: the loss is not a number; do the weights hold NaN or infinity?", system->name, n);
         goto end;
@@ -97,7 +104,7 @@ bool evaluate(const evaluation *e, language_model *model, const position_system 
     ok = true;
 
 end:
-    rosace_attention_plan_destroy(&plan);
+    position_plans_free(&plans);
     free_arrays(&arrays);
     return ok;
 }

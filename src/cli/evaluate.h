@@ -13,7 +13,8 @@
  *     e_i = longest + 1 + floor(i (T - longest - 1) / (windows - 1))        e_0 = T when there is one window
  *
  * of the T tokens, whatever N is, so that every length predicts the same last tokens: inputs are tokens e_i - 1 - N ..
- * e_i - 2, targets tokens e_i - N .. e_i - 1. */
+ * e_i - 2, targets tokens e_i - N .. e_i - 1. A bidirectional model, which sees what comes after, predicts every eighth token
+ * instead, the last of each eight, from inputs where `mask_token` stands in its place. */
 typedef struct evaluation {
     rosace_context *context;
     const token_text *text;
@@ -21,6 +22,7 @@ typedef struct evaluation {
     int64_t longest;
     rosace_attention_path path;
     double bits_scale;   /* figures are nats times this */
+    int32_t mask_token;  /* for bidirectional models */
     size_t batch_tokens; /* windows are run together up to so many tokens */
 } evaluation;
 

@@ -24,7 +24,7 @@ typedef struct report_series {
     char label[48];                              /* "window 127" */
     char name[128];                              /* "rope/window 127", unique in a report */
     int64_t window, sinks, block, rerope_window; /* -1: not part of the system */
-    char variant[96];                            /* the attention that ran, at the largest length */
+    char variant[192];                           /* the attention that ran, at the largest length */
     report_figure *figures;                      /* [n_lengths] */
 } report_series;
 

@@ -176,7 +176,8 @@ def test_tokens():
 def test_every_system_of_every_kind():
     """Everything runs, on both paths alike, and a window as wide as the length changes nothing."""
     folders = [model]
-    for kind in ("sinusoidal", "alibi", "shaw"):
+    windowed = ("sinusoidal", "alibi", "shaw", "xpos", "kerple", "sandwich")
+    for kind in (*windowed, "hwfa"):
         folders.append(run.path(kind))
         tiny.write(folders[-1], tiny.config(kind))
     args = [*folders, "--text", text, "--lengths", "17" if SMALL else "16,24", "--windows", WINDOWS]
@@ -185,7 +186,7 @@ def test_every_system_of_every_kind():
     systems = ["rope", "window", "window+sinks", "window+sinks+rerope", "bca", "rerope", "pi", "ntk", "yarn", "logn",
                "window+logn"]
     wanted = ["rope/" + s for s in systems]
-    wanted += [f"{kind}/{s}" for kind in ("sinusoidal", "alibi", "shaw") for s in (kind, "window")]
+    wanted += [f"{kind}/{s}" for kind in windowed for s in (kind, "window")] + ["hwfa/hwfa"]
     run.check(names == wanted, f"series {names}")
     if SMALL:
         return
@@ -193,7 +194,7 @@ def test_every_system_of_every_kind():
     for s, g in zip(report["series"], gemm["series"]):
         run.check(all(abs(x - y) < 1e-4 for x, y in zip(s["all"], g["all"])), f"{s['name']}: {s['all']} {g['all']}")
     wide = run.evaluate(*args, "--window", "30")
-    for kind in ("rope", "sinusoidal", "alibi", "shaw"):
+    for kind in ("rope", *windowed):
         a, b = series(wide, f"{kind}/{kind}")["all"], series(wide, f"{kind}/window")["all"]
         run.check(all(abs(x - y) < 1e-5 for x, y in zip(a, b)), f"{kind}: a window that hides nothing: {a} {b}")
     table = run.good("eval", *args, "-v").stdout
@@ -271,11 +272,11 @@ def test_bad_configurations():
     tiny.write(folder, tiny.config())
     cases = {
         "hidden_size is missing": {"hidden_size": None},
-        "num_hidden_layers must be": {"num_hidden_layers": "two"},
-        "num_attention_heads must be": {"num_attention_heads": 2.5},
+        'num_hidden_layers = "two": must be': {"num_hidden_layers": "two"},
+        "num_attention_heads = 2.5: must be": {"num_attention_heads": 2.5},
         "not a multiple of num_key_value_heads": {"num_key_value_heads": 3, "num_attention_heads": 4},
         "head_dim 12 must be": {"head_dim": 12},
-        "position_embedding_type must be": {"position_embedding_type": "learned"},
+        'position_embedding_type = "learned": must be': {"position_embedding_type": "learned"},
         'rope_scaling.rope_type = "spiral": must be "default"': {"rope_scaling": {"rope_type": "spiral", "factor": 2.0}},
         'rope_scaling.factor = "two": must be': {"rope_scaling": {"type": "linear", "factor": "two"}},
         "rope_scaling.long_factor has 3 numbers: must have 8": {"rope_scaling": {"type": "longrope", "short_factor": [1] * 8,
@@ -283,12 +284,34 @@ def test_bad_configurations():
         "rope_scaling = 4: must be an object": {"rope_scaling": 4},
         "rope_parameters.factor is missing": {"rope_parameters": {"rope_type": "linear"}},
         "rope_scaling.rope_type is missing": {"rope_scaling": {"factor": 2.0}},
-        "rope_theta must be": {"rope_theta": -1},
+        "rope_theta = -1: must be": {"rope_theta": -1},
         "shaw_max_distance is missing": {"position_embedding_type": "shaw"},
-        "hidden_act must be": {"hidden_act": "gelu"},
-        "model_type must be": {"model_type": "mamba"},
-        "attention_bias must be false": {"attention_bias": True},
-        "tie_word_embeddings must be true or false": {"tie_word_embeddings": 1},
+        'hidden_act = "gelu_10": must be': {"hidden_act": "gelu_10"},
+        'model_type = "mamba": must be llama, mistral,': {"model_type": "mamba"},
+        'architectures = ["LlamaForSequenceClassification"]: must be': {"architectures": ["LlamaForSequenceClassification"]},
+        'quantization_config = {"quant_method": "mxfp4"}: must be null': {"quantization_config": {"quant_method": "mxfp4"}},
+        "sliding_window = 8: must be null": {"sliding_window": 8},
+        "tensor 'model.layers.0.self_attn.q_proj.bias' is missing": {"attention_bias": True},
+        "tie_word_embeddings = 1: must be true or false": {"tie_word_embeddings": 1},
+        'layer_types = ["full_attention"]: must be a list of 2': {"model_type": "mistral", "layer_types": ["full_attention"]},
+        'layer_types = ["full_attention", "linear_attention"]: must be made of': {
+            "model_type": "mistral", "layer_types": ["full_attention", "linear_attention"]},
+        "sliding_window is missing": {"model_type": "gemma2"},
+        "sliding_window = 0: must be a whole number": {"model_type": "mistral", "sliding_window": 0},
+        "use_sliding_window is false, but": {"model_type": "qwen2", "layer_types": ["full_attention", "sliding_attention"],
+                                             "sliding_window": 4},
+        "use_bidirectional_attention = true: must be false": {"model_type": "gemma3_text", "use_bidirectional_attention": True},
+        "layer_norm_eps = -1: must be": {"model_type": "gpt_neox", "layer_norm_eps": -1},
+        "apply_residual_connection_post_layernorm = true": {"model_type": "bloom",
+                                                            "apply_residual_connection_post_layernorm": True},
+        "attn_config.alibi = false: must be true": {"model_type": "mpt", "d_model": 32, "n_heads": 2, "n_layers": 2,
+                                                    "max_seq_len": 16, "attn_config": {"alibi": False}},
+        "num_experts_per_tok 5 is more than": {"model_type": "gpt_oss", "num_local_experts": 4, "num_experts_per_tok": 5},
+        "rotary_value = true: must be false": {"model_type": "roformer", "rotary_value": True},
+        "embedding_size = 16: must be hidden_size": {"model_type": "roformer", "embedding_size": 16},
+        "is an encoder": {"model_type": "roformer"},
+        "hwfa_window is missing": {"position_embedding_type": "hwfa"},
+        "kerple_r1' is missing": {"position_embedding_type": "kerple"},
         "is [32, 32] where config.json asks for [64, 32]": {"num_attention_heads": 4, "num_key_value_heads": 4},
         "has more layers than": {"num_hidden_layers": 1},
         "'model.layers.2.input_layernorm.weight' is missing": {"num_hidden_layers": 3},

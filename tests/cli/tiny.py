@@ -32,6 +32,10 @@ def config(position="rope", **changes):
         values["sinusoidal_scale"] = 0.5
     if position == "shaw":
         values["shaw_max_distance"] = 5
+    if position == "xpos":
+        values["xpos_scale_base"] = 8
+    if position == "hwfa":
+        values["hwfa_window"] = 12
     values.update(changes)
     return {key: value for key, value in values.items() if value is not None}
 
@@ -53,6 +57,8 @@ def shapes(c):
         if c["position_embedding_type"] == "shaw":
             table = [2 * c["shaw_max_distance"] + 1, dim]
             out[at + "self_attn.relative_k.weight"] = out[at + "self_attn.relative_v.weight"] = table
+        if c["position_embedding_type"] == "kerple":
+            out[at + "self_attn.kerple_r1"] = out[at + "self_attn.kerple_r2"] = [c["num_attention_heads"]]
     return out
 
 
@@ -78,7 +84,7 @@ def random_tensors(c, dtype="F32", seed=1):
     out = {}
     for name, shape in shapes(c).items():
         count = math.prod(shape)
-        if name.endswith("norm.weight"):
+        if name.endswith("norm.weight") or "kerple" in name:
             values = [source.uniform(0.5, 1.5) for _ in range(count)]
         else:
             scale = 1.5 / math.sqrt(shape[-1])

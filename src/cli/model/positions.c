@@ -4,7 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ANY = POSITION_ROPE | POSITION_SINUSOIDAL | POSITION_ALIBI | POSITION_SHAW };
+#include "../cli.h"
+
+/* HWFA has windows where it can have them. */
+enum {
+    ANY = POSITION_ROPE | POSITION_SINUSOIDAL | POSITION_ALIBI | POSITION_SHAW | POSITION_XPOS | POSITION_KERPLE |
+          POSITION_SANDWICH
+};
 #define PI ROSACE_ROPE_SCALING_LINEAR
 #define NTK ROSACE_ROPE_SCALING_NTK
 #define YARN ROSACE_ROPE_SCALING_YARN
@@ -20,6 +26,14 @@ const position_system position_systems[] = {
      "sinusoidal table as trained"},
     {"shaw",                POSITION_SHAW,       false, false, false, false, false, 0,
      "clipped relative positions as trained"},
+    {"xpos",                POSITION_XPOS,       false, false, false, false, false, 0,
+     "rotary embedding and scores that fall with the distance, as trained"},
+    {"kerple",              POSITION_KERPLE,     false, false, false, false, false, 0,
+     "learned logarithmic biases as trained"},
+    {"sandwich",            POSITION_SANDWICH,   false, false, false, false, false, 0,
+     "products of sinusoids as biases, as trained"},
+    {"hwfa",                POSITION_HWFA,       false, false, false, false, false, 0,
+     "windows, and a last layer that sees all, as trained"},
     {"window",              ANY,                 true,  false, false, false, false, 0,
      "only the last W keys before a query are visible"},
     {"window+sinks",        POSITION_ROPE,       true,  true,  false, false, false, 0,
@@ -52,8 +66,9 @@ const position_system *position_find(const char *name) {
 
 bool position_fits(const position_system *system, const model_config *config) {
     if (!(system->kinds & (unsigned)config->position)) return false;
+    if (config->bidirectional && (system->sinks || system->block || system->rerope)) return false;
     /* A scaling replaces the model's own, so it is for models without one. */
-    return !system->scaling || config->rope.scaling.kind == ROSACE_ROPE_SCALING_NONE;
+    return !system->scaling || config->kinds[ATTENTION_FULL].rope.scaling.kind == ROSACE_ROPE_SCALING_NONE;
 }
 
 static int64_t either(bool used, int64_t value, int64_t fallback) {
@@ -103,34 +118,107 @@ void position_label(const position_system *system, const position_settings *sett
         snprintf(out, bytes, "as trained");
 }
 
-void position_describe(const position_system *system, const position_settings *settings, const model_config *config,
-                       int64_t length, rosace_rope_desc *rope, rosace_attention_desc *desc) {
-    *desc = (rosace_attention_desc)ROSACE_ATTENTION_DESC_DEFAULT;
-    desc->n_heads = config->heads;
-    desc->n_kv_heads = config->kv_heads;
-    desc->head_dim = config->head_dim;
-    desc->mask.causal = true;
-    if (system->window) desc->mask.window_left = settings->window;
-    if (system->sinks) desc->mask.sinks = settings->sinks;
-    if (system->block) {
-        desc->mask.chunk = settings->block;
-        desc->mask.chunk_back = 1;
-    }
-    if (system->rerope) desc->rerope_window = settings->rerope_window;
-    if (system->logn) desc->logn_train_len = config->train_length;
+/* ---- Attention --------------------------------------------------------------------------------------------------- */
 
-    if (config->position == POSITION_ALIBI) desc->bias = ROSACE_BIAS_ALIBI;
-    if (config->position == POSITION_SHAW) {
+static void describe_mask(const position_system *system, const position_settings *settings, const model_config *config,
+                          const attention_kind *kind, rosace_mask *mask) {
+    int64_t window = kind->window;
+    if (system->window && (window < 0 || settings->window < window)) window = settings->window;
+    mask->causal = !config->bidirectional;
+    mask->window_left = window;
+    if (config->bidirectional) mask->window_right = window;
+    if (kind->window >= 0) return;
+    if (system->sinks) mask->sinks = settings->sinks;
+    if (system->block) {
+        mask->chunk = settings->block;
+        mask->chunk_back = 1;
+    }
+}
+
+static void describe_bias(const model_config *config, rosace_attention_desc *desc) {
+    switch (config->position) {
+    case POSITION_ALIBI:
+        desc->bias = ROSACE_BIAS_ALIBI;
+        break;
+    case POSITION_SHAW:
         desc->bias = ROSACE_BIAS_SHAW;
         desc->bias_max_distance = config->shaw_max_distance;
+        break;
+    case POSITION_KERPLE:
+        desc->bias = ROSACE_BIAS_KERPLE_LOG;
+        break;
+    case POSITION_SANDWICH:
+        desc->bias = ROSACE_BIAS_SANDWICH;
+        desc->bias_width = config->sandwich_width;
+        break;
+    default:
+        break;
     }
-    if (config->position != POSITION_ROPE) return;
-    *rope = config->rope;
-    rope->scaling.seq_len = length;
-    if (system->scaling && length > config->train_length) {
-        rope->scaling.kind = system->scaling;
-        rope->scaling.factor = (double)length / (double)config->train_length;
-        rope->scaling.original_max_position = config->train_length;
+}
+
+static rosace_rope_desc describe_rope(const position_system *system, const model_config *config, const attention_kind *kind,
+                                      int64_t length) {
+    rosace_rope_desc rope = kind->rope;
+    rope.scaling.seq_len = length;
+    rope.xpos_center = rope.xpos_base > 0.0 ? length / 2 : 0;
+    if (system->scaling && kind->window < 0 && length > config->train_length) {
+        rope.scaling.kind = system->scaling;
+        rope.scaling.factor = (double)length / (double)config->train_length;
+        rope.scaling.original_max_position = config->train_length;
     }
-    desc->rope = rope;
+    return rope;
+}
+
+static bool make_plan(rosace_context *context, const position_system *system, const position_settings *settings,
+                      const model_config *config, size_t index, size_t batch, int64_t length, rosace_attention_path path,
+                      attention_plans *out) {
+    const attention_kind *kind = &config->kinds[index];
+    rosace_attention_desc desc = ROSACE_ATTENTION_DESC_DEFAULT;
+    desc.n_heads = config->heads;
+    desc.n_kv_heads = config->kv_heads;
+    desc.head_dim = config->head_dim;
+    desc.scale = config->attention_scale;
+    desc.softcap = config->score_softcap;
+    describe_mask(system, settings, config, kind, &desc.mask);
+    desc.sink_logits = config->sinks;
+    describe_bias(config, &desc);
+    if (system->rerope && kind->window < 0) desc.rerope_window = settings->rerope_window;
+    if ((system->logn && kind->window < 0) || kind->logn) desc.logn_train_len = config->train_length;
+
+    rosace_rope_desc rope = describe_rope(system, config, kind, length);
+    if (kind->rotates && config->position == POSITION_XPOS)
+        out->rope[index] = rope; /* attention does not know of xPos: queries and keys are rotated before it */
+    else if (kind->rotates)
+        desc.rope = &rope;
+    desc.path = path;
+    desc.max_batch = batch;
+    desc.max_seq_q = desc.max_seq_k = (size_t)length;
+    return !rosace_attention_plan_create(context, &desc, &out->plan[index]) ||
+           cli_fail_rosace("%s at length %lld", system->name, (long long)length);
+}
+
+bool position_plans(rosace_context *context, const position_system *system, const position_settings *settings,
+                    const model_config *config, size_t batch, int64_t length, rosace_attention_path path, attention_plans *out) {
+    memset(out, 0, sizeof *out);
+    for (size_t kind = 0; kind < ATTENTION_KINDS; kind++)
+        if (config_has_kind(config, kind) &&
+            !make_plan(context, system, settings, config, kind, batch, length, path, out))
+            return false;
+    return true;
+}
+
+void position_plans_free(attention_plans *plans) {
+    for (size_t kind = 0; kind < ATTENTION_KINDS; kind++)
+        rosace_attention_plan_destroy(&plans->plan[kind]);
+}
+
+void position_variant(const attention_plans *plans, char *out, size_t bytes) {
+    const char *names[ATTENTION_KINDS];
+    size_t n = 0;
+    for (size_t kind = 0; kind < ATTENTION_KINDS; kind++)
+        if (plans->plan[kind]) names[n++] = rosace_attention_plan_variant(plans->plan[kind]);
+    if (n == 2 && strcmp(names[0], names[1]))
+        snprintf(out, bytes, "%s + %s", names[0], names[1]);
+    else
+        snprintf(out, bytes, "%s", n ? names[0] : "");
 }

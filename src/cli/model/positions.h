@@ -4,9 +4,7 @@
 #ifndef ROSACE_CLI_POSITIONS_H
 #define ROSACE_CLI_POSITIONS_H
 
-#include <rosace/attention.h>
-
-#include "config.h"
+#include "model.h"
 
 typedef struct position_system {
     const char *name;
@@ -45,9 +43,14 @@ position_settings position_resolve(const position_system *system, const position
 /* "window 127 sinks 4", from resolved settings */
 void position_label(const position_system *system, const position_settings *settings, char *out, size_t bytes);
 
-/* The attention of a model under a system at one length. `rope` is where the descriptor's rotation lives; it must
- * outlive the use of *desc. Settings are resolved ones. */
-void position_describe(const position_system *system, const position_settings *settings, const model_config *config,
-                       int64_t length, rosace_rope_desc *rope, rosace_attention_desc *desc);
+/* The attention of a model under a system, for calls of `batch` rows of `length` tokens. Settings are resolved ones. Layers with
+ * a window of their own keep it, or take the system's where that is narrower; nothing else of a system changes them.
+ * position_plans_free copes with what is there when it fails. */
+bool position_plans(rosace_context *context, const position_system *system, const position_settings *settings,
+                    const model_config *config, size_t batch, int64_t length, rosace_attention_path path, attention_plans *out);
+void position_plans_free(attention_plans *plans);
+
+/* The variants that run: one name, or those of both kinds of layers with " + " between them. */
+void position_variant(const attention_plans *plans, char *out, size_t bytes);
 
 #endif

@@ -185,6 +185,14 @@ const safetensor *safetensors_find(const safetensors *file, const char *name) {
     return NULL;
 }
 
+size_t safetensors_count(const safetensors *file) {
+    return file->count;
+}
+
+const safetensor *safetensors_at(const safetensors *file, size_t index) {
+    return &file->tensors[index];
+}
+
 /* ---- Conversion. The data need not be aligned, so elements are copied out. --------------------------------------- */
 
 static float from_bits(uint32_t bits) {

@@ -28,6 +28,10 @@ void safetensors_close(safetensors **file);
 /* The tensor of that name, or NULL. Valid until the file is closed. */
 const safetensor *safetensors_find(const safetensors *file, const char *name);
 
+/* All of them, in no order of meaning. */
+size_t safetensors_count(const safetensors *file);
+const safetensor *safetensors_at(const safetensors *file, size_t index);
+
 /* Elements of a tensor as fp32, from F32, F16 or BF16. Fails, saying so, for another dtype. */
 bool safetensors_read(const safetensors *file, const safetensor *tensor, float *out);
 
