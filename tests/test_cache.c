@@ -297,8 +297,12 @@ START_TEST(features)
     s.desc.bias = ROSACE_BIAS_ALIBI;
     s.desc.softcap = 3.0f;
     begin_at(&s, 20000, 0);
-    step(&s, 5, DECODE, ALL);
-    step(&s, 1, DECODE, ALL);
+    rosace_tensor q;
+    for (size_t i = 0; i < 2; i++) { /* a row of each sort: compilers take their time */
+        append(&s, i ? 1 : 5, &q);
+        attend(&s, &q, 0, 1);
+        attend(&s, &q, 3, 4);
+    }
 }
 END_TEST
 
