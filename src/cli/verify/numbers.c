@@ -99,8 +99,8 @@ static double ulp_at(double x, rosace_dtype dtype)
     return ldexp(1.0, exponent - formats[dtype].digits);
 }
 
-bool verify_compare(rosace_dtype dtype, size_t count, const double *got, const double *expected, double absolute, double relative,
-                    verify_error *error)
+bool verify_compare(rosace_dtype dtype, size_t count, const double *got, const double *expected, double absolute,
+                    const double *factors, double relative, verify_error *error)
 {
     double largest = 0.0;
     bool ok = true;
@@ -111,7 +111,7 @@ bool verify_compare(rosace_dtype dtype, size_t count, const double *got, const d
         const bool same = got[i] == expected[i], comparable = isfinite(got[i]) && isfinite(expected[i]);
         const double off = same ? 0.0 : comparable ? fabs(got[i] - expected[i]) : (double)INFINITY;
         const double unit = comparable ? ulp_at(expected[i], dtype) : 1.0;
-        const double allowed = comparable ? absolute + relative * fabs(expected[i]) + unit / 2.0 + (double)FLT_MIN : 0.0;
+        const double allowed = comparable ? absolute * (factors ? factors[i] : 1.0) + relative * fabs(expected[i]) + unit / 2.0 + (double)FLT_MIN : 0.0;
         const double share = off == 0.0 ? 0.0 : off / allowed;
         ok = ok && share <= 1.0;
         error->absolute = fmax(error->absolute, off);

@@ -68,10 +68,10 @@ double *verify_random(size_t count, rosace_dtype dtype, double low, double high,
 cl_mem verify_upload(const verify_device *device, rosace_dtype dtype, size_t count, const double *values);
 double *verify_download(const verify_device *device, rosace_dtype dtype, size_t count, cl_mem mem);
 
-/* What an element may be off: absolute + relative * |expected|, and what storing it in the data type costs. Adds up in *error;
- * false when one is off by more. */
-bool verify_compare(rosace_dtype dtype, size_t count, const double *got, const double *expected, double absolute, double relative,
-                    verify_error *error);
+/* What an element may be off: absolute (times factors[i], NULL: 1) + relative * |expected|, and what storing it in the data type
+ * costs. Adds up in *error; false when one is off by more. */
+bool verify_compare(rosace_dtype dtype, size_t count, const double *got, const double *expected, double absolute,
+                    const double *factors, double relative, verify_error *error);
 
 /* ---- Reports (report.c) ---------------------------------------------------------------------------------------------- */
 
