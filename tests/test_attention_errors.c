@@ -63,7 +63,7 @@ START_TEST(descriptors)
     } while (0)
     WRONG(desc.struct_size = 0, "struct_size");
     WRONG(desc.struct_size = sizeof desc + 1, "struct_size");
-    WRONG(desc.dtype = (rosace_dtype)2, "dtype = 2");
+    WRONG(desc.dtype = (rosace_dtype)3, "dtype = 3");
     WRONG(desc.n_heads = 0, "n_heads = 0");
     WRONG(desc.n_heads = 70000, "n_heads = 70000");
     WRONG(desc.n_kv_heads = 3, "n_kv_heads = 3");
