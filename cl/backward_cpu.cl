@@ -12,8 +12,8 @@
  *     dq[d][u]                lanes are queries: keys by scalars, dscore
  *     dk, dv [n][i]           lanes are dimensions: dscore and score by scalars, q and dout as they are in memory
  *
- * Global size: (key/value heads * batch * blocks), work-groups of 1; blocks are outermost, since under a causal mask the first
- * have the most to do.
+ * Global size: (blocks * key/value heads * batch), work-groups of 1; blocks are innermost, so that drivers that deal out runs of
+ * neighbours give each core of both kinds: under a causal mask the first have the most to do.
  *
  * Defines: HEAD_DIM a multiple of 8; DTYPE (storage); VEC 4, 8, 16; VECS vectors of queries; TILE_K a multiple of KEYS;
  *   KEYS, DIMS: accumulators of the products are KEYS * VECS and DIMS * VECS vectors; DIMS divides HEAD_DIM; SOFTCAP, LOGN,
@@ -298,7 +298,7 @@ backward_cpu(__global const STORE *restrict q, __global const STORE *restrict k,
              __global STORE *restrict dv, const rsc_backward_args args)
 {
     const uint kv_heads = args.heads / args.group, id = (uint)get_global_id(0);
-    const uint kv_head = id % kv_heads, batch = id / kv_heads % args.batch, block = id / kv_heads / args.batch;
+    const uint block = id % args.blocks, kv_head = id / args.blocks % kv_heads, batch = id / args.blocks / kv_heads;
     const int block_begin = (int)(block * args.block_keys);
     const int block_end = min(block_begin + (int)args.block_keys, (int)args.mask.seq_k);
     q += args.q.offset + batch * args.q.batch_stride;

@@ -62,9 +62,10 @@ backward_gpu(__global const STORE *restrict q, __global const STORE *restrict k,
     __local float4 about[TILE];  /* lse in units of log 2, delta, log-n's factor */
 
     const int item = (int)get_local_id(0), x = item % ACROSS, y = item / ACROSS;
-    const int last_query = (int)args.seq_q - 1, last_key = (int)args.mask.seq_k - 1;
+    const int last_query = (int)args.seq_q - 1;
     uint id = (uint)get_group_id(0);
 #if OWN_KEYS
+    const int last_key = (int)args.mask.seq_k - 1;
     const uint kv_heads = args.heads / args.group, key_tiles = ((uint)last_key + TILE) / TILE;
     const uint own = id % key_tiles * TILE, kv_head = id / key_tiles % kv_heads, batch = id / key_tiles / kv_heads;
     uint first_tile, end_tile;
