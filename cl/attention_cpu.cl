@@ -20,7 +20,7 @@
  *
  * Global size: (items * key/value heads, 1, batch) with items = ceil(tiles * group / per_item), work-groups of 1. Key/value
  * heads are innermost where they are so in memory (near_heads = their number): a page of it holds rows of all of them. Else a
- * head's items follow each other (near_heads = 1). With SEQUENCES items are slots of the table (lib/sequence.clh), each of one
+ * head's items follow each other (near_heads = 1). With SEQUENCES items are slots of the table (lib/call.clh), each of one
  * sequence, and the batch is 1.
  *
  * Defines: HEAD_DIM a multiple of 8; DTYPE (storage); VEC 4, 8, 16; VECS vectors of queries; TILES at least 1;
@@ -28,6 +28,7 @@
  *   with VECS + 1 more should fit the registers; DIMS divides HEAD_DIM; SOFTCAP, LOGN 0 or 1.
  * A position system that adds a bias is a piece before this one (position/alibi.clh).
  */
+#include "lib/call.clh"
 #include "lib/dtype.clh"
 #include "lib/exp.clh"
 #include "lib/extras.clh"
@@ -36,7 +37,6 @@
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
-#include "lib/sequence.clh"
 #include "lib/vector.clh"
 #include "shared/attention_args.h"
 
@@ -390,10 +390,10 @@ static void end_tile(const query_tile *t, __global STORE *out, __global float *l
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-              __global const int *restrict ids, SEQUENCE_ARGS(rsc_attention_kernel_args)
-           CACHE_PARAMS EXTRAS_PARAMS SEQUENCE_PARAMS)
+              __global const int *restrict ids, OWN_ARGS(rsc_attention_kernel_args)
+           CACHE_PARAMS EXTRAS_PARAMS OWN_PARAMS)
 {
-    SEQUENCE_OWN_ARGS(rsc_attention_kernel_args)
+    COPY_ARGS(rsc_attention_kernel_args)
 #if SEQUENCES
     const uint id = (uint)get_global_id(0), items = args.tiles;
 #else
@@ -436,6 +436,7 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
         tile[i].row = (first_tile + i) / args.group * QUERIES;
         tile[i].head = kv_head * args.group + (first_tile + i) % args.group;
         const long end = min(tile[i].row + QUERIES, args.seq_q) - 1;
+        HEAD_WINDOW(args, tile[i].head)
         tile[i].visit = mask_tile(&args.mask, (long)tile[i].row + args.mask.q_offset, end + args.mask.q_offset);
 #if POSITION_BIAS
         tile[i].param = position_param(bias_params + args.bias_offset, tile[i].head);
@@ -462,6 +463,7 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
         const query_tile *after = &tile[min(i + 1, tiles - 1)];
         line_hints hint_q = hints_for(q + after->head * args.q.head_stride + after->row * args.q.seq_stride,
                                       args.q.seq_stride, (int)min((uint)QUERIES, args.seq_q - after->row), QUERY_TURNS);
+        HEAD_WINDOW(args, tile[i].head)
         begin_tile(&tile[i], q + tile[i].head * args.q.head_stride, ids, &args, batch, &hint_q, &hint_k, &hint_v);
 #if SINK
         FOR_VECS tile[i].largest[u] = sink_largest(tile[i].head);
@@ -479,6 +481,7 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
                 const key_range range = part_of(&tile[i].visit, part);
                 const int from = max(range.begin, first), own = min(range.end, first + count) - from;
                 if (own <= 0) continue;
+                VISITED(own, 1)
                 FLOATV raised[VECS], rescale[VECS];
                 /* Each tile asks for its share of the rows that come next, or, at its own end, for where its results go. */
                 const int share = (TILE_K + tiles - 1) / tiles, next = first + TILE_K + i * share;

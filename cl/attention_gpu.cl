@@ -25,6 +25,7 @@
  * and is a multiple of 4; VALUES divides TILE_K and is a multiple of 4; LANE_XOR; SOFTCAP, LOGN 0 or 1. A position system that adds a
  * bias is a piece before this one (position/alibi.clh).
  */
+#include "lib/call.clh"
 #include "lib/dtype.clh"
 #include "lib/extras.clh"
 #include "lib/key_row.clh"
@@ -32,7 +33,6 @@
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
-#include "lib/sequence.clh"
 #include "shared/attention_args.h"
 
 #ifndef ACROSS
@@ -115,10 +115,10 @@ static void load_cached(__local float4 *to, int to_stride, __global const STORE 
 __kernel SUB_GROUP_SIZE __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-              __global const int *restrict ids, SEQUENCE_ARGS(rsc_attention_kernel_args)
-           CACHE_PARAMS EXTRAS_PARAMS SEQUENCE_PARAMS)
+              __global const int *restrict ids, OWN_ARGS(rsc_attention_kernel_args)
+           CACHE_PARAMS EXTRAS_PARAMS OWN_PARAMS)
 {
-    SEQUENCE_OWN_ARGS(rsc_attention_kernel_args)
+    COPY_ARGS(rsc_attention_kernel_args)
     __local float4 query_tile[TILE_Q * Q4];
     __local float4 chunk[CHUNK_SIZE4];
     __local float4 weight[TILE_Q * W4];
@@ -137,6 +137,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
     const uint kv_head = id % kv_heads, batch = id / kv_heads;
     const uint head = kv_head * args.group + group_head;
     SEQUENCE_TILE(args, tile)
+    HEAD_WINDOW(args, head)
     const int item = lane_item(), x = item % ACROSS, y = item / ACROSS;
     const int row_first = (int)tile * TILE_Q, row_last = (int)args.seq_q - 1;
     q += args.q.offset + batch * args.q.batch_stride + head * args.q.head_stride;
@@ -187,6 +188,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
         const int full_end = part ? visit.band_full_end : visit.head_full_end;
 
         for (int first = begin; first < end; first += TILE_K) {
+            VISITED(min(TILE_K, end - first), item == 0)
             float score[ROWS][KEYS];
             FOR_ROWS FOR_KEYS score[i][j] = 0.0f;
             for (int c = 0; c < HEAD_DIM; c += CHUNK) {

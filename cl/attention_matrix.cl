@@ -19,12 +19,12 @@
  */
 #undef DTYPE /* nothing else */
 #define DTYPE 1
+#include "lib/call.clh"
 #include "lib/dtype.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/matrix.clh"
 #include "lib/scores.clh"
-#include "lib/sequence.clh"
 #include "shared/attention_args.h"
 
 #ifndef GROUPS
@@ -115,9 +115,9 @@ static void load_turned(__local ushort *to, __global const half *from, size_t st
 __kernel SUB_GROUP_SIZE __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_matrix(__global const half *restrict q, __global const half *restrict k, __global const half *restrict v,
                  __global half *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-                 __global const int *restrict ids, SEQUENCE_ARGS(rsc_attention_kernel_args) SEQUENCE_PARAMS)
+                 __global const int *restrict ids, OWN_ARGS(rsc_attention_kernel_args) OWN_PARAMS)
 {
-    SEQUENCE_OWN_ARGS(rsc_attention_kernel_args)
+    COPY_ARGS(rsc_attention_kernel_args)
     __local ushort keys[TILE_K * K_STRIDE] __attribute__((aligned(16)));
     __local ushort values[DIM * V_STRIDE] __attribute__((aligned(16)));
     __local ushort weights[TILE_Q * V_STRIDE] __attribute__((aligned(16)));
@@ -141,6 +141,7 @@ attention_matrix(__global const half *restrict q, __global const half *restrict 
     const int item = group_item(), lane = item % LANES, group = item / LANES;
     __local uint *const scratch = all_scratch + group * MATRIX_SCRATCH;
     SEQUENCE_TILE(args, tile)
+    HEAD_WINDOW(args, head)
     const int row_first = (int)tile * TILE_Q, row_last = (int)args.seq_q - 1;
     q += args.q.offset + batch * args.q.batch_stride + head * args.q.head_stride;
     k += args.k.offset + batch * args.k.batch_stride + kv_head * args.k.head_stride;

@@ -25,6 +25,7 @@
  *   has __builtin_prefetch; SOFTCAP, LOGN 0 or 1.
  * A position system that adds a bias is a piece before this one (position/alibi.clh).
  */
+#include "lib/call.clh"
 #include "lib/dtype.clh"
 #include "lib/exp.clh"
 #include "lib/extras.clh"
@@ -32,7 +33,6 @@
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
-#include "lib/sequence.clh"
 #include "lib/vector.clh"
 #include "shared/decode_args.h"
 
@@ -218,10 +218,10 @@ static void add_values(FLOATV (*result)[VECTORS], int results, const float *weig
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
            __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-           __global const int *restrict ids, __global float *restrict partial, SEQUENCE_ARGS(rsc_decode_kernel_args)
-           CACHE_PARAMS EXTRAS_PARAMS SEQUENCE_PARAMS)
+           __global const int *restrict ids, __global float *restrict partial, OWN_ARGS(rsc_decode_kernel_args)
+           CACHE_PARAMS EXTRAS_PARAMS OWN_PARAMS)
 {
-    SEQUENCE_OWN_ARGS(rsc_decode_kernel_args)
+    COPY_ARGS(rsc_decode_kernel_args)
     const uint id = (uint)get_global_id(0), tiles = args.row_tiles * args.kv_tiles;
     const uint tile = id % tiles, split = id / tiles % args.splits;
     uint batch = id / tiles / args.splits;
@@ -270,7 +270,8 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
 
     const long place_first = (long)(w_first / args.group) + args.mask.q_offset;
     const long place_last = (long)((w_first + w_count - 1) / args.group) + args.mask.q_offset;
-    const mask_intervals visit = mask_tile(&args.mask, place_first, place_last);
+    const mask_intervals visit =
+        MASK_TILE_OF_HEADS(args, kv_first, kv_count, w_first, w_count, place_first, place_last);
     /* This split's part of head and band, counted through both. */
     const int head_keys = visit.head_end, band_keys = max(visit.band_end - visit.band_begin, 0);
     const uint steps = ((uint)head_keys + (uint)band_keys + args.step - 1) / args.step;
@@ -289,6 +290,7 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
 #endif
         for (int first = begin; first < end; first += BLOCK) {
             const int count = min(BLOCK, end - first);
+            VISITED(count * (int)kv_count, 1)
             const bool whole = count == BLOCK && first >= full_begin && first + BLOCK <= full_end;
 #if KV_CACHE
             const row_list key_list = k_rows[turn], value_list = v_rows[turn];
@@ -340,6 +342,7 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
 #endif
                 if (!whole)
                     for (uint r = r_first; r < r_first + w_count; r++) {
+                        HEAD_WINDOW(args, (kv_first + a) * args.group + (w_first + r - r_first) % args.group)
                         const row_bounds sees = bounds_of(&args.mask, PLACE(r - r_first));
                         for (int n = 0; n < count; n += VEC) {
                             const INTV key = first + n + convert_intv(IOTA);

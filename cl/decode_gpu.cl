@@ -29,13 +29,13 @@
  *   TILE_K a multiple of 8; CHUNK a multiple of 4 that divides HEAD_DIM; SOFTCAP, LOGN 0 or 1. A position system that adds a
  *   bias is a piece before this one (position/alibi.clh).
  */
+#include "lib/call.clh"
 #include "lib/dtype.clh"
 #include "lib/extras.clh"
 #include "lib/key_row.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
 #include "lib/scores.clh"
-#include "lib/sequence.clh"
 #include "shared/decode_args.h"
 
 #ifndef ITEMS
@@ -66,10 +66,10 @@
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
            __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
-           __global const int *restrict ids, __global float *restrict partials, SEQUENCE_ARGS(rsc_decode_kernel_args)
-           CACHE_PARAMS EXTRAS_PARAMS SEQUENCE_PARAMS)
+           __global const int *restrict ids, __global float *restrict partials, OWN_ARGS(rsc_decode_kernel_args)
+           CACHE_PARAMS EXTRAS_PARAMS OWN_PARAMS)
 {
-    SEQUENCE_OWN_ARGS(rsc_decode_kernel_args)
+    COPY_ARGS(rsc_decode_kernel_args)
     __local float query[HEAD_DIM * ROWS];
     __local float chunk[TILE_K * (CHUNK + 1)];
     __local float weight[ROWS][TILE_K + 1];
@@ -110,7 +110,7 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
 
     const long place_first = (long)(w_first / args.group) + args.mask.q_offset;
     const long place_last = (long)((w_first + rows - 1) / args.group) + args.mask.q_offset;
-    const mask_intervals visit = mask_tile(&args.mask, place_first, place_last);
+    const mask_intervals visit = MASK_TILE_OF_HEADS(args, kv_head, 1, w_first, rows, place_first, place_last);
     /* This split's part of head and band, counted through both. */
     const int head_keys = visit.head_end, band_keys = max(visit.band_end - visit.band_begin, 0);
     const uint steps = ((uint)head_keys + (uint)band_keys + args.step - 1) / args.step;
@@ -139,6 +139,7 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
 
         for (int first = begin; first < end; first += TILE_K) {
             const int count = min(TILE_K, end - first);
+            VISITED(count, item == 0)
             float score[PART];
             FOR_PART score[i] = 0.0f;
             for (int c = 0; c < HEAD_DIM; c += CHUNK) {
@@ -179,6 +180,7 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
                     t = args.cap_scale * tanh(t);
 #endif
                     if (edge) {
+                        HEAD_WINDOW(args, kv_head * args.group + w % args.group)
                         long nothing, row_head, row_band, row_end;
                         mask_row(&args.mask, place, &nothing, &row_head, &row_band, &row_end);
                         const bool seen = x < count && (key < row_head || (key >= row_band && key < row_end));

@@ -87,6 +87,7 @@ static void attention_on_path(const golden_case *c, rosace_dtype dtype, rosace_a
     args.cu_seqlens_q = cu_q;
     args.cu_seqlens_k = cu_k;
     args.seq_lens_k = integers(c, "seq_lens_k", NULL);
+    desc.head_window_left = integers(c, "head_window_left", NULL);
 
     rosace_status status = rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, NULL);
     if (status == ROSACE_UNSUPPORTED && path == ROSACE_PATH_FUSED)

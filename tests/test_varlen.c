@@ -21,7 +21,7 @@ typedef struct varlen_case {
     int64_t seq_q[MAX_SEQS], seq_k[MAX_SEQS], visible[MAX_SEQS]; /* lengths; padded: seq_q[0] and seq_k[0] are the tensors' */
     bool lens;             /* `visible` says how many keys there are */
     int64_t q_offset, first_position;
-    bool ids;
+    bool ids, one;         /* one: not even the batch is several sequences */
     int layout;
 } varlen_case;
 
@@ -141,7 +141,7 @@ static problem *make(const varlen_case *c)
     a->lse = p->lse.mem;
     a->lse_offset = p->lse.offset;
     a->q_offset = c->q_offset;
-    if (c->packed) {
+    if (c->packed && !c->one) {
         a->n_seqs = c->n;
         a->cu_seqlens_q = p->cu_q;
         a->cu_seqlens_k = p->cu_k;
@@ -291,6 +291,30 @@ static rosace_tensor rows_of(const rosace_tensor *t, int64_t begin, int64_t coun
     return own;
 }
 
+/* Windows of their own for each head, alone and with documents; keys that only some heads of a group see in both parts. */
+START_TEST(windows_of_heads)
+{
+    static const int64_t several[2][4] = {{3, 40, -1, 0}, {9, 9, 2, 2}};
+    for (int i = 0; i < (harness_small() ? 1 : 2); i++) {
+        varlen_case c = documents();
+        c.desc.head_window_left = several[i];
+        c.desc.mask.sinks = 2 * i;
+        on_every_row(c);
+        c.n = 1;
+        c.one = true;
+        c.seq_q[0] = harness_small() ? 9 : 40;
+        c.seq_k[0] = harness_small() ? 20 : 90;
+        on_every_row(c);
+        if (harness_small()) return;
+        c.desc.mask.causal = false;
+        c.desc.mask.prefix = 5;
+        on_every_row(c);
+        c = few(c);
+        on_every_row(c);
+    }
+}
+END_TEST
+
 /* So few that no row takes several tiles at once: then all it does for a document is what it does for that alone. */
 START_TEST(alone_same_bits)
 {
@@ -380,6 +404,9 @@ START_TEST(wrong_arrays)
     WRONG(a->seq_lens_k = lens, harness_small() ? "seq_lens_k[0] = 33" : "seq_lens_k[3] = 82: must be 0 to 81");
     WRONG(a->seq_lens_k = negative, "seq_lens_k[1] = -1");
     WRONG(a->q_offset = -2, "q_offset = -2");
+    static const int64_t short_windows[] = {0, -2, 0, 0}, long_windows[] = {0, (int64_t)1 << 30, 0, 0};
+    WRONG(p->desc.head_window_left = short_windows, "head_window_left[1] = -2: must be -1 to 2^30 - 1");
+    WRONG(p->desc.head_window_left = long_windows, "head_window_left[1] = 1073741824");
     c = padded(3, 5);
     problem *p = make(&c);
     p->args.n_seqs = 2;
@@ -398,4 +425,4 @@ START_TEST(wrong_arrays)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("varlen", packed_documents, padded_keys, features, alone_same_bits, plans, wrong_arrays)
+HARNESS_DEVICE_SUITE("varlen", packed_documents, padded_keys, windows_of_heads, features, alone_same_bits, plans, wrong_arrays)

@@ -17,7 +17,7 @@ typedef struct rsc_attention_kernel_args {
     RSC_I64 ids_offset, ids_batch_stride, ids_seq_stride; /* log-n: position = position_first + (ids or m) */
     RSC_I64 position_first;
     RSC_U32 heads, group; /* query heads; how many of them share a key/value head */
-    RSC_U32 seq_q, tiles; /* tiles of queries; with SEQUENCES slots of the table (lib/sequence.clh) */
+    RSC_U32 seq_q, tiles; /* tiles of queries; with SEQUENCES slots of the table (lib/call.clh) */
     RSC_U32 per_item;    /* tiles of a work-item (attention_cpu.cl) */
     RSC_U32 near_heads;  /* key/value heads that are innermost in the order of work (attention_cpu.cl) */
     RSC_U32 has_lse, use_ids;

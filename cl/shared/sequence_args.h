@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Sequences of their own lengths in one call: documents packed along one axis, or padded elements of a batch. A table of these,
- * one for each sequence, is what kernels read (cl/lib/sequence.clh). */
+ * one for each sequence, is what kernels read (cl/lib/call.clh). */
 #ifndef ROSACE_CL_SHARED_SEQUENCE_ARGS
 #define ROSACE_CL_SHARED_SEQUENCE_ARGS
 

@@ -95,6 +95,9 @@ typedef struct rosace_attention_desc {
                                    sets it by itself where a call does (default false) */
     rosace_attention_cache cache; /* what keys and values come from: args.k and args.v, or args.cache. Not with rope: an append
                                    rotates. Paths fused and decode (default NONE; rosace_attention goes by its args) */
+    const int64_t *head_window_left; /* [n_heads], copied: window_left of each head in place of the mask's, -1: all. Every head visits
+                                   its own window only; the decode path that of the widest head that shares its keys. Layers
+                                   with windows of their own are plans of their own (default NULL: the mask's for all) */
 } rosace_attention_desc;
 #define ROSACE_ATTENTION_DESC_DEFAULT { .struct_size = sizeof(rosace_attention_desc), .mask = ROSACE_MASK_DEFAULT }
 

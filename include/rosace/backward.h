@@ -27,7 +27,7 @@ extern "C" {
 typedef struct rosace_attention_backward_plan rosace_attention_backward_plan;
 
 /* `desc` is that of the forward pass; its path is not read, its max_* say whether workspace is part of the plan.
- * Errors: ROSACE_INVALID_ARGUMENT, ROSACE_UNSUPPORTED (rerope_window, varlen, cache,
+ * Errors: ROSACE_INVALID_ARGUMENT, ROSACE_UNSUPPORTED (rerope_window, varlen, head_window_left, cache,
  * ROSACE_BIAS_SHAW), ROSACE_BUILD_FAILED,
  * ROSACE_OUT_OF_MEMORY, ROSACE_OPENCL_ERROR. On failure *out is NULL. The context must outlive the plan. */
 ROSACE_API rosace_status rosace_attention_backward_plan_create(rosace_context *context, const rosace_attention_desc *desc,

@@ -213,7 +213,30 @@ void rosace_attention_plan_destroy(rosace_attention_plan **plan)
     *plan = NULL;
     if (p->variant) p->variant->destroy(p);
     if (p->workspace) clReleaseMemObject(p->workspace);
+    if (p->head_windows) clReleaseMemObject(p->head_windows);
+    if (p->visited) clReleaseMemObject(p->visited);
+    rsc_free(p->context, p->head_window_left);
     rsc_free(p->context, p);
+}
+
+/* For host and device. */
+static rosace_status copy_head_windows(rosace_attention_plan *plan)
+{
+    const size_t n = plan->desc.n_heads;
+    int32_t *windows = rsc_calloc(plan->context, n, sizeof *windows);
+    plan->head_window_left = rsc_calloc(plan->context, n, sizeof *plan->head_window_left);
+    rosace_status status = ROSACE_OK;
+    if (!windows || !plan->head_window_left) status = rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
+    for (size_t h = 0; !status && h < n; h++) {
+        plan->head_window_left[h] = plan->desc.head_window_left[h];
+        windows[h] = plan->head_window_left[h] < 0 ? INT32_MAX : (int32_t)plan->head_window_left[h];
+    }
+    plan->desc.head_window_left = plan->head_window_left;
+    if (!status)
+        status = rsc_buffer_create(plan->context, n * sizeof *windows, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, windows,
+                                   "head_window_left", &plan->head_windows);
+    rsc_free(plan->context, windows);
+    return status;
 }
 
 rosace_status rsc_attention_plan_make(rosace_context *context, const rosace_attention_desc *desc,
@@ -231,7 +254,11 @@ rosace_status rsc_attention_plan_make(rosace_context *context, const rosace_atte
     plan->variant = choice->variant;
     plan->tile = choice->tile;
     snprintf(plan->variant_name, sizeof plan->variant_name, "%s", plan->variant->name);
-    rosace_status status = plan->variant->create(plan);
+    rosace_status status = desc->head_window_left ? copy_head_windows(plan) : ROSACE_OK;
+    static const cl_uint none_yet[2] = {0, 0};
+    if (!status && choice->count_visited)
+        status = rsc_buffer_create(context, sizeof none_yet, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, none_yet, "visited", &plan->visited);
+    if (!status) status = plan->variant->create(plan);
     plan->rope.scaling.short_factor = plan->rope.scaling.long_factor = NULL; /* the caller's, and used */
     choice->tile = plan->tile;
     if (status) goto fail;
@@ -486,11 +513,16 @@ rosace_status rosace_attention(rosace_context *context, cl_command_queue queue, 
     rsc_attention_choice choice;
     status = choose(context, &checked, &choice);
     if (status) return status;
-    plan_key key;
-    set_key(&key, &checked, &choice);
+    /* The windows of heads are part of what makes two plans the same. */
+    const size_t windows = checked.head_window_left ? checked.n_heads : 0, key_bytes = sizeof(plan_key) + windows * sizeof(int64_t);
+    plan_key *key = rsc_calloc(context, 1, key_bytes);
+    if (!key) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention: no host memory");
+    set_key(key, &checked, &choice);
+    if (windows) memcpy(key + 1, checked.head_window_left, windows * sizeof(int64_t));
     rsc_plan_entry *entry = NULL;
     void *plan = NULL;
-    status = rsc_plan_acquire(context, kind, &key, sizeof key, make_cached, drop_cached, &checked, &entry, &plan);
+    status = rsc_plan_acquire(context, kind, key, key_bytes, make_cached, drop_cached, &checked, &entry, &plan);
+    rsc_free(context, key);
     if (status) return status;
     status = enqueue(plan, queue, args, true, num_wait, wait, event);
     rsc_plan_release(entry);

@@ -42,6 +42,9 @@ struct rosace_attention_plan {
     rosace_context *context;
     rosace_attention_desc desc; /* checked; n_kv_heads and scale resolved; rope is NULL or points to `rope` */
     rosace_rope_desc rope;
+    int64_t *head_window_left;  /* what desc's points to */
+    cl_mem head_windows;        /* int32 [n_heads], INT32_MAX for all; NULL without */
+    cl_mem visited;             /* uint32 [2]: tiles, keys; NULL: not counted */
     const rsc_attention_variant *variant;
     const char *tile;           /* name of the variant's tile row to run, NULL: the one its own heuristic takes */
     char variant_name[96];
@@ -73,6 +76,7 @@ typedef struct rsc_attention_choice {
     const rsc_attention_variant *variant;
     const char *tile; /* NULL: the variant's own heuristic */
     bool tuned;       /* measurements of this device say so (tuning.h) */
+    bool count_visited; /* kernels of one sweep count what they visit, for tests (cl/lib/call.clh) */
 } rsc_attention_choice;
 
 /* The class of shapes under which a descriptor (a checked one) is measured: what matters to the choice of tiles, in names
@@ -121,6 +125,11 @@ enum { RSC_WORKSPACE_ALIGN = 256 };
 rosace_status rsc_attention_rotate(rosace_rope_plan *rope, rsc_chain *chain, const rsc_attention_call *call,
                                    const rosace_tensor *from, const rosace_positions *positions, size_t bytes,
                                    rosace_tensor *to);
+
+/* What cl/lib/call.clh wants of a plan: its defines, and the last arguments of its kernel (`sequences` NULL where the plan has
+ * none). */
+void rsc_attention_call_options(const rosace_attention_plan *plan, rsc_options *options);
+rosace_status rsc_attention_call_arguments(const rosace_attention_plan *plan, cl_kernel kernel, cl_mem sequences);
 
 /* Whether kernels that take one score per pair have the descriptor's position system; else false and the reason. */
 bool rsc_attention_has_positions(const rosace_attention_desc *desc, char *reason, size_t reason_bytes);

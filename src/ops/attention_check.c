@@ -26,6 +26,22 @@ static rosace_status check_rope(const rosace_attention_desc *desc, rosace_rope_d
     return rsc_rope_check_desc(&given, rope);
 }
 
+/* The mask gets the widest of them, which is what all heads together visit. */
+static rosace_status check_head_windows(rosace_attention_desc *desc)
+{
+    const int64_t *windows = desc->head_window_left;
+    if (!windows) return ROSACE_OK;
+    int64_t widest = 0;
+    for (size_t h = 0; h < desc->n_heads; h++) {
+        if (windows[h] < -1 || windows[h] >= max_seq)
+            return INVALID("head_window_left[%zu] = %lld: must be -1 to 2^30 - 1", h, (long long)windows[h]);
+        if (windows[h] == -1 || widest == -1) widest = -1;
+        else if (widest < windows[h]) widest = windows[h];
+    }
+    desc->mask.window_left = widest;
+    return ROSACE_OK;
+}
+
 rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_attention_desc *out, rosace_rope_desc *rope)
 {
     rosace_attention_desc desc = ROSACE_ATTENTION_DESC_DEFAULT;
@@ -42,6 +58,9 @@ rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_a
         return INVALID("head_dim = %zu: must be a multiple of %d, %d to %d", desc.head_dim, HEAD_DIM_STEP, MIN_HEAD_DIM,
                        MAX_HEAD_DIM);
     status = rosace_mask_check(&desc.mask);
+    if (status) return status;
+
+    status = check_head_windows(&desc);
     if (status) return status;
 
     const rsc_bias_desc bias = rsc_attention_bias(&desc);

@@ -159,7 +159,7 @@ static rosace_status build(rosace_attention_plan *plan, decode_state *state, con
     rsc_option_int(options, "LANES", state->lanes);
     const rsc_extras_desc extras = rsc_attention_extras(desc);
     rsc_extras_options(&extras, options);
-    rsc_option_int(options, "SEQUENCES", desc->varlen);
+    rsc_attention_call_options(plan, options);
     const rsc_bias_desc bias = rsc_attention_bias(desc);
     const char *pieces[4] = {NULL};
     rsc_bias_pieces(desc->bias, piece, pieces);
@@ -379,7 +379,8 @@ static void cut(const rosace_attention_plan *plan, const rsc_attention_call *cal
     /* Heads side by side in memory share its pages and what is fetched ahead of a reader. */
     const bool side_by_side = k->stride[2] < k->stride[1];
     const size_t keys = most_keys(&plan->desc, call);
-    const bool share = state->several_heads && side_by_side && rows < shape->max_rows;
+    /* Windows of their own would widen each other's. */
+    const bool share = state->several_heads && side_by_side && rows < shape->max_rows && !plan->head_windows;
     packed->kv_heads = (uint32_t)plan->desc.n_kv_heads;
     packed->kv_tiles = (uint32_t)divide_up(plan->desc.n_kv_heads, share ? shape->max_rows / rows : 1);
 
@@ -455,7 +456,7 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     const rsc_extras extras = rsc_attention_extras_of(args);
     if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, desc->cache ? 11 : 9);
     if (!status && call->n_sequences) status = rsc_sequences_table(plan, call, 1, 1, 1, 0, &sequences);
-    if (!status && sequences) status = rsc_sequences_argument(state->kernel, plan->variant->name, sequences);
+    if (!status) status = rsc_attention_call_arguments(plan, state->kernel, sequences);
     if (status) goto end;
     const size_t groups = (size_t)packed.row_tiles * packed.kv_tiles * packed.splits * sequences_of(call);
     const size_t global = groups * state->items, local = state->items;

@@ -90,7 +90,7 @@ rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *stat
     rsc_option_int(options, "LOGN", desc->logn_train_len > 0);
     const rsc_extras_desc extras = rsc_attention_extras(desc);
     rsc_extras_options(&extras, options);
-    rsc_option_int(options, "SEQUENCES", desc->varlen);
+    rsc_attention_call_options(plan, options);
     rsc_option_int(options, "KV_CACHE", desc->cache);
     const rsc_bias_desc bias = rsc_attention_bias(desc);
     const char *pieces[3];
@@ -273,7 +273,6 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
     if (call->n_sequences) {
         status = rsc_sequences_slots(call, state->queries, heads_of_slot, per_item, &slots);
         if (!status) status = rsc_sequences_table(plan, call, state->queries, heads_of_slot, per_item, slots, &sequences);
-        if (!status) status = rsc_sequences_argument(state->kernel, plan->variant->name, sequences);
         if (status) goto end;
         packed.tiles = (uint32_t)slots;
     }
@@ -288,6 +287,7 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
     const rsc_extras_desc wanted = rsc_attention_extras(&plan->desc);
     const rsc_extras extras = rsc_attention_extras_of(args);
     if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, plan->desc.cache ? 10 : 8);
+    if (!status) status = rsc_attention_call_arguments(plan, state->kernel, sequences);
     if (status) goto end;
     size_t groups = ((size_t)packed.tiles * packed.group + packed.per_item - 1) / packed.per_item, items = 0;
     if (sequences) groups = slots * packed.group / heads_of_slot;

@@ -272,6 +272,7 @@ typedef struct run {
     rsc_bias_place bias;       /* of the softmax kernel */
     /* The step: rows [row, row + rows) of `heads` heads from head on in `batches` batches from batch on. */
     size_t row, rows, batch, batches, head, heads;
+    rosace_mask mask;        /* of these heads */
     rosace_interval part[2]; /* keys: head, band */
     size_t width[2];         /* their columns, side by side */
 } run;
@@ -396,7 +397,7 @@ static rosace_status softmax(const run *r)
         .extras = rsc_attention_extras_of(args),
         .args = {.scores = view,
                  .probs = view,
-                 .mask = rsc_mask_pack(&desc->mask, r->call->q_offset, (int64_t)r->call->seq_k),
+                 .mask = rsc_mask_pack(&r->mask, r->call->q_offset, (int64_t)r->call->seq_k),
                  .head_shift = r->width[0] ? -r->part[0].begin : band_shift,
                  .band_shift = band_shift,
                  .lse_offset = args->lse_offset,
@@ -474,7 +475,7 @@ static rosace_status values(const run *r)
 static rosace_status visit(run *r)
 {
     rosace_mask_tile tile;
-    rosace_mask_tile_intervals(&r->plan->desc.mask, r->call->q_offset, (int64_t)r->call->seq_k, (int64_t)r->row,
+    rosace_mask_tile_intervals(&r->mask, r->call->q_offset, (int64_t)r->call->seq_k, (int64_t)r->row,
                                (int64_t)(r->row + r->rows), &tile);
     r->part[0] = tile.head;
     r->part[1] = tile.band;
@@ -498,12 +499,28 @@ static rosace_status step(const run *r)
     return status;
 }
 
+/* How many heads from r->head on go at once: all that fit, or neighbours with one window. Those of a step either begin with a
+ * key/value head or share one. */
+static size_t heads_at_once(run *r, size_t most)
+{
+    const rosace_attention_desc *desc = &r->plan->desc;
+    const size_t group = desc->n_heads / desc->n_kv_heads;
+    const int64_t *windows = desc->head_window_left;
+    if (!windows) return most;
+    if (r->head % group && most > group - r->head % group) most = group - r->head % group;
+    size_t n = 1;
+    while (n < most && windows[r->head + n] == windows[r->head]) n++;
+    r->mask.window_left = windows[r->head];
+    return n;
+}
+
 static size_t at_most(size_t n, size_t most) { return n < most ? n : most; }
 
 static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call)
 {
     if (call->n_sequences) return rsc_sequences_each(plan, chain, call, enqueue);
-    run r = {.plan = plan, .state = plan->state, .chain = chain, .call = call, .q = call->args->q, .k = call->args->k};
+    run r = {.plan = plan, .state = plan->state, .chain = chain, .call = call, .q = call->args->q, .k = call->args->k,
+             .mask = plan->desc.mask};
     if (!lay_out(plan, call->batch, call->seq_q, call->seq_k, &r.at))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: its size overflows");
     rosace_status status = plan->desc.rope ? rotate(&r) : ROSACE_OK;
@@ -513,12 +530,12 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
                                 call->longest_k, params, call->workspace, call->workspace_offset + r.at.bias, &r.bias);
     for (r.row = 0; r.row < call->seq_q && !status; r.row += r.rows) {
         r.rows = at_most(r.at.rows, call->seq_q - r.row);
-        status = visit(&r);
         for (r.batch = 0; r.batch < call->batch && !status; r.batch += r.batches) {
             r.batches = at_most(r.at.batches, call->batch - r.batch);
             for (r.head = 0; r.head < plan->desc.n_heads && !status; r.head += r.heads) {
-                r.heads = at_most(r.at.heads, plan->desc.n_heads - r.head);
-                status = step(&r);
+                r.heads = heads_at_once(&r, at_most(r.at.heads, plan->desc.n_heads - r.head));
+                status = visit(&r);
+                if (!status) status = step(&r);
             }
         }
     }

@@ -164,15 +164,6 @@ rosace_status rsc_sequences_table(const rosace_attention_plan *plan, const rsc_a
     return status;
 }
 
-rosace_status rsc_sequences_argument(cl_kernel kernel, const char *what, cl_mem table)
-{
-    cl_uint count = 0;
-    cl_int code = clGetKernelInfo(kernel, CL_KERNEL_NUM_ARGS, sizeof count, &count, NULL);
-    if (code) return rsc_fail_cl(code, "%s: clGetKernelInfo CL_KERNEL_NUM_ARGS", what);
-    code = clSetKernelArg(kernel, count - 1, sizeof table, &table);
-    return code ? rsc_fail_cl(code, "%s: clSetKernelArg %u", what, (unsigned)(count - 1)) : ROSACE_OK;
-}
-
 /* ---- One after the other ------------------------------------------------------------------------------------------ */
 
 static void narrow(rosace_tensor *t, size_t batch, size_t batches, size_t begin, size_t length)

@@ -16,10 +16,9 @@ rosace_status rsc_sequences_positions(const rosace_attention_plan *plan, rsc_att
 rosace_status rsc_sequences_slots(const rsc_attention_call *call, size_t queries, size_t units, size_t per_item, size_t *slots);
 
 /* The table of a kernel by tiles (`slots` of them, from the function above), or of another (slots 0); the caller's to release
- * once all is enqueued. Then makes it the last argument of a kernel. */
+ * once all is enqueued. */
 rosace_status rsc_sequences_table(const rosace_attention_plan *plan, const rsc_attention_call *call, size_t queries, size_t units,
                                   size_t per_item, size_t slots, cl_mem *table);
-rosace_status rsc_sequences_argument(cl_kernel kernel, const char *what, cl_mem table);
 
 /* Runs a variant that knows nothing of sequences on each of them, neighbours of a batch that are alike together. */
 rosace_status rsc_sequences_each(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call,

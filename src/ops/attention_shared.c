@@ -27,6 +27,33 @@ bool rsc_attention_has_rows(const rosace_attention_desc *desc, char *reason, siz
     return false;
 }
 
+void rsc_attention_call_options(const rosace_attention_plan *plan, rsc_options *options)
+{
+    rsc_option_int(options, "SEQUENCES", plan->desc.varlen);
+    rsc_option_int(options, "HEAD_WINDOWS", plan->head_windows != NULL);
+    rsc_option_int(options, "COUNT_VISITED", plan->visited != NULL);
+}
+
+rosace_status rsc_attention_call_arguments(const rosace_attention_plan *plan, cl_kernel kernel, cl_mem sequences)
+{
+    const cl_mem all[] = {plan->head_windows, plan->visited, sequences};
+    enum { N = sizeof all / sizeof all[0] };
+    cl_uint count = 0;
+    for (int i = 0; i < N; i++) count += all[i] != NULL;
+    if (!count) return ROSACE_OK;
+    cl_uint place = 0;
+    cl_int code = clGetKernelInfo(kernel, CL_KERNEL_NUM_ARGS, sizeof place, &place, NULL);
+    if (code) return rsc_fail_cl(code, "%s: clGetKernelInfo CL_KERNEL_NUM_ARGS", plan->variant->name);
+    place -= count;
+    for (int i = 0; i < N; i++) {
+        if (!all[i]) continue;
+        code = clSetKernelArg(kernel, place, sizeof all[i], &all[i]);
+        if (code) return rsc_fail_cl(code, "%s: clSetKernelArg %u", plan->variant->name, (unsigned)place);
+        place++;
+    }
+    return ROSACE_OK;
+}
+
 rosace_status rsc_attention_rotated_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq, size_t heads,
                                           size_t *bytes)
 {

@@ -103,6 +103,7 @@ static rosace_status check_supported(const rosace_attention_desc *desc)
         return rsc_fail(ROSACE_UNSUPPORTED, "rerope_window = %lld: has no backward pass", (long long)desc->rerope_window);
     if (desc->cache != ROSACE_ATTENTION_CACHE_NONE) return rsc_fail(ROSACE_UNSUPPORTED, "cache: has no backward pass");
     if (desc->varlen) return rsc_fail(ROSACE_UNSUPPORTED, "varlen: has no backward pass; each sequence can be a call of its own");
+    if (desc->head_window_left) return rsc_fail(ROSACE_UNSUPPORTED, "head_window_left: has no backward pass");
     if (desc->bias == ROSACE_BIAS_SHAW) return rsc_fail(ROSACE_UNSUPPORTED, "ROSACE_BIAS_SHAW: has no backward pass");
     return ROSACE_OK;
 }

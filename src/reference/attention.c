@@ -210,10 +210,12 @@ void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *
         args->out[i] = NAN;
 
     for (size_t b = 0; complete && b < args->batch; b++)
-        for (size_t h = 0; h < p.heads; h++)
+        for (size_t h = 0; h < p.heads; h++) {
+            rosace_mask mask = desc->mask;
+            if (desc->head_window_left) mask.window_left = desc->head_window_left[h];
             for (size_t m = 0; m < args->seq_q; m++) {
                 for (size_t n = 0; n < args->seq_k; n++)
-                    p.weights[n] = ref_visible(&desc->mask, args->q_offset, (int64_t)args->seq_k, (int64_t)m, (int64_t)n)
+                    p.weights[n] = ref_visible(&mask, args->q_offset, (int64_t)args->seq_k, (int64_t)m, (int64_t)n)
                                        ? score(&p, b, m, h, n)
                                        : -(double)INFINITY;
                 double total = softmax_row(args->seq_k, p.weights);
@@ -224,6 +226,7 @@ void ref_attention(const rosace_attention_desc *desc, const ref_attention_args *
                 for (size_t d = 0; d < p.dim; d++)
                     args->out[q_row(&p, b, m, h) + d] = mixed(&p, b, m, h, d);
             }
+        }
     discard(&p);
 }
 

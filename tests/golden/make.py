@@ -342,6 +342,10 @@ def varlen():
               lambda o: flex(None, lambda m, n: n <= m + o, enable_gqa=True), causal=1)
     documents("padded_first", golden, [6, 4], [6, 4], [5, 2], 0,
               lambda o: flex(None, lambda m, n: n <= m + o, enable_gqa=True), causal=1)
+    windows = torch.tensor([2, 100, 0, 4])
+    documents("head_windows", golden, [8, 3], [9, 7], [9, 7], None,
+              lambda o: flex(lambda s, h, m, n: torch.where(n >= m + o - windows[h], s, -float("inf")), lambda m, n: n <= m + o,
+                             enable_gqa=True), causal=1, head_window_left=[2, -1, 0, 4])
     golden.write()
 
 
