@@ -8,6 +8,7 @@
 
 #include "bias_params.h"
 #include "harness.h"
+#include "src/device.h"
 #include "src/ops/attention.h"
 #include "src/reference/reference.h"
 
@@ -200,6 +201,8 @@ static void solve(const varlen_case *c, const char *variant)
 static void on_every_row(varlen_case c)
 {
     for (size_t r = 0; row_at(r); r++) {
+        /* llvmpipe ends loops early: long rows are refused there, which test_attention.c covers */
+        if (row_at(r)->path == ROSACE_PATH_FUSED && c.seq_k[0] > 1000 && rsc_device_ends_loops(harness_device_info())) continue;
         const varlen_case own = row_at(r)->path == ROSACE_PATH_DECODE && harness_small() ? few(c) : c;
         solve(&own, row_at(r)->name);
     }
