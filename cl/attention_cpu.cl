@@ -25,7 +25,7 @@
  *
  * Defines: HEAD_DIM a multiple of 8; DTYPE (storage); VEC 4, 8, 16; VECS vectors of queries; TILES at least 1;
  *   TILE_K a multiple of KEYS; KEYS, DIMS: accumulators of the two products are KEYS * VECS and DIMS * VECS vectors, which
- *   with VECS + 1 more should fit the registers; DIMS divides HEAD_DIM; SOFTCAP, LOGN 0 or 1.
+ *   with VECS + 1 more should fit the registers; DIMS divides HEAD_DIM; SOFTCAP, LOGN, REROPE, SHAW 0 or 1 (lib/rerope.clh, lib/shaw.clh).
  * A position system that adds a bias is a piece before this one (position/alibi.clh).
  */
 #include "lib/call.clh"
@@ -36,7 +36,9 @@
 #include "lib/key_row.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
+#include "lib/rerope.clh"
 #include "lib/scores.clh"
+#include "lib/shaw.clh"
 #include "lib/vector.clh"
 #include "shared/attention_args.h"
 
@@ -63,6 +65,9 @@
 #define QUERIES (VEC * VECS)
 #define ROW ((HEAD_DIM + VEC - 1) / VEC) /* vectors of a copied row */
 #define FOR_VECS _Pragma("unroll") for (int u = 0; u < VECS; u++)
+
+#include "lib/rerope_cpu.clh"
+#include "lib/shaw_cpu.clh"
 
 /* What a vector of queries sees: key < head_end, or band_begin <= key < band_end. */
 typedef struct vector_bounds {
@@ -165,10 +170,24 @@ typedef struct query_tile {
     vector_bounds bounds[VECS];
     mask_intervals visit;
     uint row, head;
+#if REROPE
+    FLOATV far_query[HEAD_DIM][VECS];
+    int rerope_window;
+#endif
+#if SHAW
+    shaw_tile shaw;
+#endif
 #if POSITION_BIAS
     position_param_type param;
 #endif
 } query_tile;
+
+/* What products with keys are added to. */
+#if SHAW
+#define SCORE_BEFORE(n, u) score[n][u]
+#else
+#define SCORE_BEFORE(n, u) ((FLOATV)(0.0f))
+#endif
 
 /* Keys begin .. end-1 of a part of what a tile visits, of which all rows see full_begin .. full_end-1. */
 typedef struct key_range {
@@ -182,6 +201,24 @@ static key_range part_of(const mask_intervals *visit, int part)
     return part ? band : head;
 }
 
+/* Rows row .. row + VEC-1 to vector u of `query`; those past the last repeat it. */
+static void load_queries(FLOATV query[][VECS], int u, __global const STORE *q, size_t stride, uint row, uint last, FLOATV factor,
+                         line_hints *hint_q, line_hints *hint_k, line_hints *hint_v)
+{
+    for (int d = 0; d < HEAD_DIM; d += VEC) {
+        FLOATV rows[VEC];
+        hint_lines(hint_q);
+        hint_lines(hint_k);
+        hint_lines(hint_v);
+#pragma unroll
+        for (uint j = 0; j < VEC; j++) rows[j] = load_row(q + min(row + j, last) * stride, d);
+        transpose(rows);
+#pragma unroll
+        for (int j = 0; j < VEC; j++)
+            if (d + j < HEAD_DIM) query[d + j][u] = rows[j] * factor;
+    }
+}
+
 static void begin_tile(query_tile *t, __global const STORE *q, __global const int *ids, const rsc_attention_kernel_args *args,
                        uint batch, line_hints *hint_q, line_hints *hint_k, line_hints *hint_v)
 {
@@ -190,26 +227,38 @@ static void begin_tile(query_tile *t, __global const STORE *q, __global const in
         const uint row = t->row + u * VEC;
         FLOATV factor = args->q_scale;
 #if LOGN
-        factor *= logn_factors(ids, args, batch, row, last);
+        const FLOATV logn = logn_factors(ids, args, batch, row, last);
+        factor *= logn;
 #endif
-        for (int d = 0; d < HEAD_DIM; d += VEC) {
-            FLOATV rows[VEC];
-            hint_lines(hint_q);
-            hint_lines(hint_k);
-            hint_lines(hint_v);
-#pragma unroll
-            for (uint j = 0; j < VEC; j++) rows[j] = load_row(q + min(row + j, last) * args->q.seq_stride, d);
-            transpose(rows);
-#pragma unroll
-            for (int j = 0; j < VEC; j++)
-                if (d + j < HEAD_DIM) t->query[d + j][u] = rows[j] * factor;
-        }
+#if SHAW && LOGN
+        t->shaw.scale[u] = 1.0f / logn;
+#elif SHAW
+        t->shaw.scale[u] = 1.0f;
+#endif
+        load_queries(t->query, u, q, args->q.seq_stride, row, last, factor, hint_q, hint_k, hint_v);
         for (int d = 0; d < HEAD_DIM; d++) t->result[d][u] = 0.0f;
         t->largest[u] = LEAST;
         t->sum[u] = 0.0f;
         load_bounds(&args->mask, row, last, &t->bounds[u]);
     }
 }
+
+#if REROPE
+static void begin_far(query_tile *t, __global const STORE *q, __global const int *ids, const rsc_attention_kernel_args *args,
+                      const rsc_rerope_args *far, uint batch)
+{
+    const uint last = args->seq_q - 1;
+    line_hints none = {q, 0, 0, 0, 0};
+    for (int u = 0; u < VECS; u++) {
+        FLOATV factor = args->q_scale * far->scale;
+#if LOGN
+        factor *= logn_factors(ids, args, batch, t->row + u * VEC, last);
+#endif
+        load_queries(t->far_query, u, q, far->q.seq_stride, t->row + u * VEC, last, factor, &none, &none, &none);
+    }
+    t->rerope_window = far->window;
+}
+#endif
 
 /* Rows as floats, ROW vectors each; KEYS - 1 rows of 0 follow, which a last block may touch. Returns whether all is finite. */
 #if KV_CACHE
@@ -242,7 +291,7 @@ static int copy_rows(FLOATV *to, __global const STORE *from, size_t stride, int 
 }
 
 /* Scores of a tile with keys first .. first+count-1, which are rows of `keys`. Returns the largest so far in raised. */
-static void score_keys(const query_tile *t, const float *keys, int first, int count, key_range range,
+static void score_keys(const query_tile *t, const float *keys, const float *far_keys, int first, int count, key_range range,
                        const rsc_attention_kernel_args *args, FLOATV score[][VECS], FLOATV raised[VECS],
                        line_hints *hints)
 {
@@ -251,8 +300,12 @@ static void score_keys(const query_tile *t, const float *keys, int first, int co
         const float *block = keys + n * (ROW * VEC);
         hint_lines(hints);
         FLOATV a[KEYS][VECS];
+#if REROPE
+        rerope_products(t->query, t->far_query, block, far_keys + n * (ROW * VEC), t->bounds[0].place - (first + n),
+                        t->rerope_window, a);
+#else
 #pragma unroll
-        for (int i = 0; i < KEYS; i++) FOR_VECS a[i][u] = 0.0f;
+        for (int i = 0; i < KEYS; i++) FOR_VECS a[i][u] = SCORE_BEFORE(n + i, u);
         for (int d = 0; d < HEAD_DIM; d++) {
             FLOATV x[VECS];
             FOR_VECS x[u] = t->query[d][u];
@@ -262,6 +315,7 @@ static void score_keys(const query_tile *t, const float *keys, int first, int co
                 FOR_VECS a[i][u] = FMA(y, x[u], a[i][u]);
             }
         }
+#endif
         const int key = first + n;
 #if POSITION_BIAS
 #pragma unroll
@@ -391,7 +445,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
               __global const int *restrict ids, OWN_ARGS(rsc_attention_kernel_args)
-           CACHE_PARAMS EXTRAS_PARAMS OWN_PARAMS)
+           CACHE_PARAMS EXTRAS_PARAMS REROPE_PARAMS SHAW_PARAMS OWN_PARAMS)
 {
     COPY_ARGS(rsc_attention_kernel_args)
 #if SEQUENCES
@@ -431,6 +485,17 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
     query_tile tile[TILES];
     FLOATV keys[(TILE_K + KEYS - 1) * ROW], values[(TILE_K + KEYS - 1) * ROW];
     FLOATV score[TILE_K][VECS];
+#if SHAW
+    FLOATV skewed[SKEW_ROWS][VECS];
+    shaw_key += shaw.key_offset;
+    shaw_value += shaw.value_offset;
+#endif
+#if REROPE
+    FLOATV far_keys[(TILE_K + KEYS - 1) * ROW];
+    long first_place = LONG_MAX, last_place = LONG_MIN; /* of all tiles */
+    far_q += far.q.offset + batch * far.q.batch_stride;
+    far_k += far.k.offset + batch * far.k.batch_stride + kv_head * far.k.head_stride;
+#endif
 
     for (int i = 0; i < tiles; i++) {
         tile[i].row = (first_tile + i) / args.group * QUERIES;
@@ -469,13 +534,30 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
         FOR_VECS tile[i].largest[u] = sink_largest(tile[i].head);
         FOR_VECS tile[i].sum[u] = sink_sum(tile[i].head);
 #endif
+#if SHAW
+        shaw_begin(&tile[i].shaw, tile[i].query, shaw_key, &shaw);
+#endif
+#if REROPE
+        begin_far(&tile[i], far_q + tile[i].head * far.q.head_stride, ids, &args, &far, batch);
+        first_place = min(first_place, (long)tile[i].bounds[0].place);
+        last_place = max(last_place, (long)tile[i].bounds[0].place + QUERIES - 1);
+#endif
     }
 
     for (int part = 0; part < 2; part++) {
         const int begin = all[part].begin, end = all[part].end;
         for (int first = begin; first < end; first += TILE_K) {
             const int count = min(TILE_K, end - first);
+#if REROPE
+            if (some_near(far.window, first_place, first, TILE_K + KEYS))
+                COPY_KEYS(keys, first, count);
+            if (some_far(far.window, last_place, first))
+                copy_rows(far_keys, far_k + (size_t)first * far.k.seq_stride, far.k.seq_stride, count);
+            const float *far_rows = (const float *)far_keys;
+#else
             COPY_KEYS(keys, first, count);
+            const float *far_rows = 0;
+#endif
             const int finite = COPY_VALUES(values, first, count);
             for (int i = 0; i < tiles; i++) {
                 const key_range range = part_of(&tile[i].visit, part);
@@ -497,14 +579,25 @@ attention_cpu(__global const STORE *restrict q, __global const STORE *restrict k
                 }
                 const float *near_keys = (const float *)(keys + (from - first) * ROW);
                 const float *near_values = (const float *)(values + (from - first) * ROW);
-                score_keys(&tile[i], near_keys, from, own, range, &args, score, raised, &hint_k);
+#if SHAW
+                const int place = tile[i].bounds[0].place;
+                shaw_scores(&tile[i].shaw, tile[i].query, place - from, from, own, shaw_key, &shaw, skewed, score);
+#endif
+                score_keys(&tile[i], near_keys, far_rows + (from - first) * (ROW * VEC), from, own, range, &args, score, raised, &hint_k);
                 weigh_keys(&tile[i], own, raised, score, rescale);
                 if (finite) add_values(&tile[i], near_values, own, score, rescale, &hint_v);
                 else add_seen_values(&tile[i], near_values, from, own, score, rescale);
+#if SHAW
+                shaw_values(&tile[i].shaw, tile[i].result, place, from, own, shaw_value, &shaw, score, rescale, skewed);
+#endif
             }
         }
     }
 
+#if SHAW
+    for (int i = 0; i < tiles; i++)
+        shaw_end(&tile[i].shaw, tile[i].result, tile[i].bounds[0].place, shaw_value, &shaw);
+#endif
     for (int i = 0; i < tiles; i++)
         end_tile(&tile[i], out + tile[i].head * args.out.head_stride, lse + (size_t)tile[i].head * args.lse_rows, &args);
 }

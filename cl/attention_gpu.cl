@@ -22,7 +22,7 @@
  * tiles with the most keys under a causal mask come first, so that none is left for the end.
  *
  * Defines: HEAD_DIM a multiple of 8; DTYPE (storage); ACROSS divides TILE_K, DOWN divides TILE_Q; CHUNK divides HEAD_DIM
- * and is a multiple of 4; VALUES divides TILE_K and is a multiple of 4; LANE_XOR; SOFTCAP, LOGN 0 or 1. A position system that adds a
+ * and is a multiple of 4; VALUES divides TILE_K and is a multiple of 4; LANE_XOR; SOFTCAP, LOGN, REROPE, SHAW 0 or 1. A position system that adds a
  * bias is a piece before this one (position/alibi.clh).
  */
 #include "lib/call.clh"
@@ -32,7 +32,9 @@
 #include "lib/lane_xor.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
+#include "lib/rerope.clh"
 #include "lib/scores.clh"
+#include "lib/shaw.clh"
 #include "shared/attention_args.h"
 
 #ifndef ACROSS
@@ -111,12 +113,13 @@ static void load_cached(__local float4 *to, int to_stride, __global const STORE 
 #define LOAD_KEYS(to, to_stride, ...) load_tile(to, to_stride, k, k_stride, args.aligned, __VA_ARGS__)
 #define LOAD_VALUES(to, to_stride, ...) load_tile(to, to_stride, v, v_stride, args.aligned, __VA_ARGS__)
 #endif
+#include "lib/shaw_gpu.clh"
 
 __kernel SUB_GROUP_SIZE __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
               __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
               __global const int *restrict ids, OWN_ARGS(rsc_attention_kernel_args)
-           CACHE_PARAMS EXTRAS_PARAMS OWN_PARAMS)
+           CACHE_PARAMS EXTRAS_PARAMS REROPE_PARAMS SHAW_PARAMS OWN_PARAMS)
 {
     COPY_ARGS(rsc_attention_kernel_args)
     __local float4 query_tile[TILE_Q * Q4];
@@ -156,7 +159,14 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
     const position_param_type param = position_param(bias_params + args.bias_offset, head);
 #endif
 
+#if REROPE
+    far_q += far.q.offset + batch * far.q.batch_stride + head * far.q.head_stride;
+    far_k += far.k.offset + batch * far.k.batch_stride + kv_head * far.k.head_stride;
+    int loaded = -1; /* queries in query_tile: -1 none, 0 near, 1 far */
+    const long first_place = row_first + args.mask.q_offset, last_place = first_place + TILE_Q - 1;
+#else
     load_tile(query_tile, Q4, q, args.q.seq_stride, args.aligned, row_first, row_last, 0, TILE_Q, HEAD_DIM, HEAD_DIM / 4, item);
+#endif
 
     float4 result[ROWS][FOURS];
     float largest[ROWS], sum[ROWS];
@@ -182,6 +192,21 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
     const mask_intervals visit =
         mask_tile(&args.mask, row_first + args.mask.q_offset, min(row_first + TILE_Q - 1, row_last) + args.mask.q_offset);
 
+#if SHAW
+    shaw_key += shaw.key_offset;
+    shaw_value += shaw.value_offset;
+    const int reach = shaw.reach;
+    const int first_place = row_first + (int)args.mask.q_offset, last_place = first_place + TILE_Q - 1;
+    float before[ROWS], after[ROWS]; /* scores at reach and beyond, at -reach and below */
+    float before_weight[ROWS], after_weight[ROWS];
+    FOR_ROWS before[i] = after[i] = before_weight[i] = after_weight[i] = 0.0f;
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (shaw.has_key) {
+        shaw_edge(query_tile, shaw_key + 2 * reach * HEAD_DIM, y, before);
+        shaw_edge(query_tile, shaw_key, y, after);
+    }
+#endif
+
     for (int part = 0; part < 2; part++) {
         const int begin = part ? visit.band_begin : 0, end = part ? visit.band_end : visit.head_end;
         const int full_begin = part ? visit.band_full_begin : 0;
@@ -190,10 +215,39 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
         for (int first = begin; first < end; first += TILE_K) {
             VISITED(min(TILE_K, end - first), item == 0)
             float score[ROWS][KEYS];
+#if SHAW
+            float table_score[ROWS][KEYS];
+            const int nearest = first_place - (first + TILE_K - 1), farthest = last_place - first;
+            const bool all_before = nearest >= reach, all_after = farthest <= -reach;
+            const int least = max(nearest, shaw.shown_first), most_away = min(farthest, shaw.shown_last);
+            FOR_ROWS FOR_KEYS table_score[i][j] = all_before ? before[i] : after[i];
+            const bool beyond = all_before || all_after; /* the loops by distance then take no turn */
+            shaw_scores(query_tile, chunk, weight, bounds, shaw_key, reach, first,
+                        shaw.has_key && !beyond ? max(least, -reach) : INT_MAX, min(most_away, reach), x, y, item, table_score);
+#endif
+#if REROPE
+            float near_score[ROWS][KEYS];
+            const int first_side = !some_near(far.window, first_place, first, TILE_K);
+            const int last_side = some_far(far.window, last_place, first);
+            for (int side = first_side; side <= last_side; side++) {
+            __global const STORE *const key_rows = side ? far_k : k;
+            const size_t key_stride = side ? far.k.seq_stride : k_stride;
+            const int again = loaded != side;
+            barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of query_tile */
+            if (again)
+                load_tile(query_tile, Q4, side ? far_q : q, side ? far.q.seq_stride : args.q.seq_stride, args.aligned, row_first,
+                          row_last, 0, TILE_Q, HEAD_DIM, HEAD_DIM / 4, item);
+            loaded = side;
+            if (side != first_side) FOR_ROWS FOR_KEYS near_score[i][j] = score[i][j];
+#endif
             FOR_ROWS FOR_KEYS score[i][j] = 0.0f;
             for (int c = 0; c < HEAD_DIM; c += CHUNK) {
                 barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of chunk */
+#if REROPE
+                load_tile(chunk, K4, key_rows, key_stride, args.aligned, first, end - 1, c, TILE_K, CHUNK, CHUNK / 4, item);
+#else
                 LOAD_KEYS(chunk, K4, first, end - 1, c, TILE_K, CHUNK, CHUNK / 4, item);
+#endif
                 barrier(CLK_LOCAL_MEM_FENCE);
 #pragma unroll 1
                 for (int d = 0; d < CHUNK / 4; d++) {
@@ -212,6 +266,16 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
                     }
                 }
             }
+#if REROPE
+            if (side) FOR_ROWS FOR_KEYS score[i][j] *= far.scale;
+            if (side != first_side)
+                FOR_ROWS FOR_KEYS
+                {
+                    const int distance = bounds[y + i * DOWN].s0 - (first + x + j * ACROSS);
+                    score[i][j] = distance < far.window ? near_score[i][j] : score[i][j];
+                }
+            }
+#endif
 
             const bool edge = first < full_begin || first + TILE_K > full_end;
             float top[ROWS];
@@ -229,6 +293,9 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
                 {
                     const int key = first + x + j * ACROSS;
                     float t = score[i][j] * factor;
+#if SHAW
+                    t = mad(table_score[i][j], args.q_scale, t);
+#endif
 #if POSITION_BIAS
                     t = mad(position_bias(param, bound.s0 - key), bias_scale, t);
 #endif
@@ -263,9 +330,18 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
                 const float raised = fmax(largest[i], top[i]), rescale = exp2(largest[i] - raised);
                 largest[i] = raised;
                 sum[i] *= rescale;
+#if SHAW
+                before_weight[i] *= rescale;
+                after_weight[i] *= rescale;
+#endif
                 FOR_KEYS
                 {
                     const float w = exp2(score[i][j] - raised);
+#if SHAW
+                    const int distance = bounds[y + i * DOWN].s0 - (first + x + j * ACROSS);
+                    before_weight[i] += distance >= reach ? w : 0.0f;
+                    after_weight[i] += distance <= -reach ? w : 0.0f;
+#endif
                     weights[(y + i * DOWN) * (4 * W4) + x + j * ACROSS] = w;
                     sum[i] += w;
                 }
@@ -294,8 +370,38 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
                     }
                 }
             }
+#if SHAW
+            shaw_values(chunk, weight, bounds, shaw_value, reach, first,
+                        shaw.has_value && !beyond ? max(least, 1 - reach) : INT_MAX, min(most_away, reach - 1), x, y, item, result);
+#endif
         }
     }
+
+#if SHAW
+    __local float *const sums = weights; /* [TILE_Q][2][ACROSS] */
+    barrier(CLK_LOCAL_MEM_FENCE);        /* of the last use of weight */
+    FOR_ROWS
+    {
+        sums[((y + i * DOWN) * 2 + 0) * ACROSS + x] = before_weight[i];
+        sums[((y + i * DOWN) * 2 + 1) * ACROSS + x] = after_weight[i];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (shaw.has_value)
+        FOR_ROWS
+        {
+            float least = 0.0f, most = 0.0f;
+            for (int j = 0; j < ACROSS; j++) {
+                most += sums[((y + i * DOWN) * 2 + 0) * ACROSS + j];
+                least += sums[((y + i * DOWN) * 2 + 1) * ACROSS + j];
+            }
+            FOR_FOURS
+            {
+                const int at = x + d * ACROSS;
+                if (DIM == HEAD_DIM || at * 4 < HEAD_DIM)
+                    result[i][d] += most * vload4(at, shaw_value + 2 * reach * HEAD_DIM) + least * vload4(at, shaw_value);
+            }
+        }
+#endif
 
 #if LANE_XOR
     FOR_ROWS for (int lanes = 1; lanes < ACROSS; lanes *= 2) sum[i] += lane_xor(sum[i], lanes);

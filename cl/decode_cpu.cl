@@ -22,7 +22,7 @@
  *
  * Defines: HEAD_DIM a multiple of 8; DTYPE (storage); VEC 4, 8, 16; BLOCK a multiple of VEC; MAX_ROWS; VALUE_ROWS, DIMS:
  *   VALUE_ROWS * DIMS accumulators of the second product fit the registers beside DIMS + 1 more; PREFETCH 1 where the compiler
- *   has __builtin_prefetch; SOFTCAP, LOGN 0 or 1.
+ *   has __builtin_prefetch; SOFTCAP, LOGN, REROPE, SHAW 0 or 1.
  * A position system that adds a bias is a piece before this one (position/alibi.clh).
  */
 #include "lib/call.clh"
@@ -32,7 +32,9 @@
 #include "lib/key_row.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
+#include "lib/rerope.clh"
 #include "lib/scores.clh"
+#include "lib/shaw.clh"
 #include "lib/vector.clh"
 #include "shared/decode_args.h"
 
@@ -166,6 +168,8 @@ static FLOATV dots(const FLOATV *query, __global const STORE *keys, row_list row
     return sum_each(a);
 }
 
+#include "lib/shaw_decode.clh"
+
 /* What a row sees: key < head_end, or band_begin <= key < band_end. */
 typedef struct row_bounds {
     int head_end, band_begin, band_end;
@@ -219,7 +223,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
            __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
            __global const int *restrict ids, __global float *restrict partial, OWN_ARGS(rsc_decode_kernel_args)
-           CACHE_PARAMS EXTRAS_PARAMS OWN_PARAMS)
+           CACHE_PARAMS EXTRAS_PARAMS REROPE_PARAMS SHAW_PARAMS OWN_PARAMS)
 {
     COPY_ARGS(rsc_decode_kernel_args)
     const uint id = (uint)get_global_id(0), tiles = args.row_tiles * args.kv_tiles;
@@ -243,6 +247,16 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
     int turn = 0;
     __global const int *blocks = CACHE_BLOCKS(batch);
 #endif
+#if SHAW
+    shaw_row shaw_rows[MAX_ROWS];
+    shaw_key += shaw.key_offset;
+    shaw_value += shaw.value_offset;
+#endif
+#if REROPE
+    FLOATV far_query[MAX_ROWS][VECTORS];
+    far_q += far.q.offset + batch * far.q.batch_stride;
+    far_k += far.k.offset + batch * far.k.batch_stride + kv_first * far.k.head_stride;
+#endif
 #if POSITION_BIAS
     position_param_type param[MAX_ROWS];
 #endif
@@ -260,6 +274,13 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
                 query[r][j] = load_part(row, j) * factor;
                 result[r][j] = 0.0f;
             }
+#if SHAW
+            shaw_begin(&shaw_rows[r], query[r], shaw_key, &shaw, args.q_scale / factor);
+#endif
+#if REROPE
+            row = far_q + m * far.q.seq_stride + head * far.q.head_stride;
+            for (int j = 0; j < VECTORS; j++) far_query[r][j] = load_part(row, j) * (factor * far.scale);
+#endif
 #if POSITION_BIAS
             param[r] = position_param(bias_params + args.bias_offset, head);
 #endif
@@ -298,9 +319,19 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
             turn ^= 1;
             key_rows(&cache, blocks, first + BLOCK, due_most, k_stride, v_stride, k_rows[turn], v_rows[turn]);
             int fetched = 0;
+            const size_t next_head = args.k.head_stride;
 #else
             const row_list key_list = k_stride, value_list = v_stride;
+#if REROPE
+            const bool next_near = some_near(far.window, place_first, first + BLOCK, BLOCK);
+            __global const STORE *next_key = next_near ? k + (size_t)(first + BLOCK) * k_stride
+                                                       : far_k + (size_t)(first + BLOCK) * far.k.seq_stride;
+            const size_t next_stride = next_near ? k_stride : far.k.seq_stride;
+            const size_t next_head = next_near ? args.k.head_stride : far.k.head_stride;
+#else
             __global const STORE *next_key = k + (size_t)(first + BLOCK) * k_stride;
+            const size_t next_stride = k_stride, next_head = args.k.head_stride;
+#endif
             __global const STORE *next_value = v + (size_t)(first + BLOCK) * v_stride;
 #endif
             uint due = 0;
@@ -318,14 +349,29 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
                             __global const STORE *next_key = k + k_rows[turn][fetched];
                             __global const STORE *next_value = v + v_rows[turn][fetched++];
 #endif
-                            fetch_rows(next_key, args.k.head_stride, kv_count);
+                            fetch_rows(next_key, next_head, kv_count);
                             fetch_rows(next_value, args.v.head_stride, kv_count);
 #if !KV_CACHE
-                            next_key += k_stride;
+                            next_key += next_stride;
                             next_value += v_stride;
 #endif
                         }
+#if REROPE
+                        const int distance = (int)PLACE(r - r_first) - first - n;
+                        __global const STORE *far_keys = far_k + (size_t)(first + n) * far.k.seq_stride + a * far.k.head_stride;
+                        FLOATV near = 0.0f, beyond = 0.0f;
+                        if (some_near(far.window, distance, 0, VEC))
+                            near = dots(query[r], keys + (size_t)n * k_stride, k_stride, count - n);
+                        if (some_far(far.window, distance, 0))
+                            beyond = dots(far_query[r], far_keys, far.k.seq_stride, count - n);
+                        score[r][n / VEC] = distance - convert_intv(IOTA) >= (INTV)(far.window) ? beyond : near;
+#else
                         score[r][n / VEC] = dots(query[r], keys + BLOCK_BEGIN(n, k_stride), ROWS_FROM(key_list, n), count - n);
+#endif
+#if SHAW
+                        score[r][n / VEC] += shaw_scores(&shaw_rows[r], query[r], shaw_key,
+                                                         (int)PLACE(r - r_first) - first - n, &shaw);
+#endif
                     }
 #if SOFTCAP || POSITION_BIAS
                 for (uint r = r_first; r < r_first + w_count; r++)
@@ -370,6 +416,11 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
                 }
                 add_values(result + r_first, (int)w_count, (const float *)score[r_first], rescale + r_first,
                            values, value_list, count);
+#if SHAW
+                for (uint r = r_first; r < r_first + w_count && shaw.has_value; r++)
+                    shaw_values(&shaw_rows[r], result[r], (const float *)score[r], rescale[r],
+                                (int)PLACE(r - r_first) - first, count, shaw_value, &shaw);
+#endif
             }
         }
     }
@@ -380,6 +431,9 @@ decode_cpu(__global const STORE *restrict q, __global const STORE *restrict k, _
             const uint head = (kv_first + a) * args.group + (w_first + w) % args.group;
             const size_t row = ((size_t)batch * args.heads + head) * args.lse_rows + m;
             const float total = horizontal_sum(sum[r]);
+#if SHAW
+            if (shaw.has_value) shaw_end(&shaw_rows[r], result[r], shaw_value, &shaw);
+#endif
             if (args.splits > 1) {
                 __global float *to = partial + args.results_offset + (row * args.splits + split) * HEAD_DIM;
                 __global float *state = partial + args.states_offset + (row * args.splits + split) * 2;

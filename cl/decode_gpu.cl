@@ -26,7 +26,7 @@
  * Local memory: 4 * (HEAD_DIM*ROWS + TILE_K*(CHUNK+1) + ROWS*(TILE_K+SPREAD+3)) bytes.
  *
  * Defines: HEAD_DIM a multiple of 8, at most 4 * ITEMS; DTYPE (storage); ITEMS a multiple of TILE_K; ROWS at most ITEMS/8;
- *   TILE_K a multiple of 8; CHUNK a multiple of 4 that divides HEAD_DIM; SOFTCAP, LOGN 0 or 1. A position system that adds a
+ *   TILE_K a multiple of 8; CHUNK a multiple of 4 that divides HEAD_DIM; SOFTCAP, LOGN, REROPE, SHAW 0 or 1. A position system that adds a
  *   bias is a piece before this one (position/alibi.clh).
  */
 #include "lib/call.clh"
@@ -35,7 +35,9 @@
 #include "lib/key_row.clh"
 #include "lib/logn.clh"
 #include "lib/mask.clh"
+#include "lib/rerope.clh"
 #include "lib/scores.clh"
+#include "lib/shaw.clh"
 #include "shared/decode_args.h"
 
 #ifndef ITEMS
@@ -63,11 +65,43 @@
 #define FOR_PART _Pragma("unroll") for (int i = 0; i < PART; i++)
 #define FOR_ROWS _Pragma("unroll") for (int r = 0; r < ROWS; r++)
 
+#if SHAW
+/* <q, a row of the table> of row r, whose queries are scaled. */
+static float table_dot(const __local float *query, int r, __global const float *row)
+{
+    float sum = 0.0f;
+    for (int d = 0; d < HEAD_DIM / 4; d++) {
+        const float4 z = vload4(d, row);
+        sum = mad(query[(4 * d + 0) * ROWS + r], z.s0, sum);
+        sum = mad(query[(4 * d + 1) * ROWS + r], z.s1, sum);
+        sum = mad(query[(4 * d + 2) * ROWS + r], z.s2, sum);
+        sum = mad(query[(4 * d + 3) * ROWS + r], z.s3, sum);
+    }
+    return sum;
+}
+#endif
+
+/* The rows of a group to query[d][r], scaled. */
+static void load_queries(__local float *query, __global const STORE *q, const rsc_attention_view *view,
+                         __global const int *restrict ids, const rsc_decode_kernel_args *args, float scale, uint batch,
+                         uint kv_head, uint w_first, int rows, int item)
+{
+    for (int e = item; e < ROWS * HEAD_DIM; e += ITEMS) {
+        const int r = e / HEAD_DIM, d = e % HEAD_DIM;
+        const uint w = w_first + min(r, rows - 1), m = w / args->group, head = kv_head * args->group + w % args->group;
+        float factor = scale;
+#if LOGN
+        factor *= logn_factor(LOGN_POSITION(ids, args, batch, m), args->inverse_log_train);
+#endif
+        query[d * ROWS + r] = load1(q + m * view->seq_stride + head * view->head_stride, d) * factor;
+    }
+}
+
 __kernel __attribute__((reqd_work_group_size(ITEMS, 1, 1))) void
 decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
            __global STORE *restrict out, __global float *restrict lse, __global const float *restrict bias_params,
            __global const int *restrict ids, __global float *restrict partials, OWN_ARGS(rsc_decode_kernel_args)
-           CACHE_PARAMS EXTRAS_PARAMS OWN_PARAMS)
+           CACHE_PARAMS EXTRAS_PARAMS REROPE_PARAMS SHAW_PARAMS OWN_PARAMS)
 {
     COPY_ARGS(rsc_decode_kernel_args)
     __local float query[HEAD_DIM * ROWS];
@@ -75,6 +109,12 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
     __local float weight[ROWS][TILE_K + 1];
     __local float partial[ROWS][SPREAD + 1];
     __local float rescale[ROWS];
+#if SHAW
+    __local float edges[2][ROWS]; /* scores at -reach and below, at reach and beyond */
+    shaw_key += shaw.key_offset;
+    shaw_value += shaw.value_offset;
+    const int reach = shaw.reach;
+#endif
 
     const uint id = (uint)get_group_id(0);
     const uint kv_head = id / args.row_tiles % args.kv_heads;
@@ -98,15 +138,13 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
 #define VALUE_AT(n) ((size_t)(n) * v_stride)
 #endif
 
-    for (int e = item; e < ROWS * HEAD_DIM; e += ITEMS) {
-        const int r = e / HEAD_DIM, d = e % HEAD_DIM;
-        const uint w = w_first + min(r, rows - 1), m = w / args.group, head = kv_head * args.group + w % args.group;
-        float factor = args.q_scale;
-#if LOGN
-        factor *= logn_factor(LOGN_POSITION(ids, &args, batch, m), args.inverse_log_train);
+#if REROPE
+    far_q += far.q.offset + batch * far.q.batch_stride;
+    far_k += far.k.offset + batch * far.k.batch_stride + kv_head * far.k.head_stride;
+    int loaded = -1; /* rows in query: -1 none, 0 near, 1 far */
+#else
+    load_queries(query, q, &args.q, ids, &args, args.q_scale, batch, kv_head, w_first, rows, item);
 #endif
-        query[d * ROWS + r] = load1(q + m * args.q.seq_stride + head * args.q.head_stride, d) * factor;
-    }
 
     const long place_first = (long)(w_first / args.group) + args.mask.q_offset;
     const long place_last = (long)((w_first + rows - 1) / args.group) + args.mask.q_offset;
@@ -122,6 +160,14 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
     const int column = item % COLUMNS, slice = item / COLUMNS;  /* of results */
     float4 result[ROWS];
     FOR_ROWS result[r] = 0.0f;
+#if SHAW
+    barrier(CLK_LOCAL_MEM_FENCE);
+    for (int e = item; e < 2 * ROWS; e += ITEMS)
+        edges[e / ROWS][e % ROWS] = shaw.has_key ? table_dot(query, e % ROWS, shaw_key + e / ROWS * 2 * reach * HEAD_DIM) : 0.0f;
+    const float4 value_after = shaw.has_value && slice < SLICES ? vload4(column, shaw_value) : (float4)(0.0f);
+    const float4 value_before =
+        shaw.has_value && slice < SLICES ? vload4(column, shaw_value + 2 * reach * HEAD_DIM) : (float4)(0.0f);
+#endif
     float largest = LEAST, sum = 0.0f;
 #if SINK
     if (split == 0 && row < rows) { /* the first split alone has it */
@@ -141,12 +187,30 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
             const int count = min(TILE_K, end - first);
             VISITED(count, item == 0)
             float score[PART];
+#if REROPE
+            float near_score[PART];
+            const int first_side = !some_near(far.window, place_first, first, TILE_K);
+            const int last_side = some_far(far.window, place_last, first);
+            for (int side = first_side; side <= last_side; side++) {
+            __global const STORE *const key_rows = side ? far_k : k;
+            const size_t key_stride = side ? far.k.seq_stride : k_stride;
+            barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of query */
+            if (loaded != side)
+                load_queries(query, side ? far_q : q, side ? &far.q : &args.q, ids, &args,
+                             side ? args.q_scale * far.scale : args.q_scale, batch, kv_head, w_first, rows, item);
+            loaded = side;
+            if (side != first_side) FOR_PART near_score[i] = score[i];
+#endif
             FOR_PART score[i] = 0.0f;
             for (int c = 0; c < HEAD_DIM; c += CHUNK) {
                 barrier(CLK_LOCAL_MEM_FENCE); /* of the last use of chunk, and of weight */
                 for (int e = item; e < TILE_K * (CHUNK / 4); e += ITEMS) {
                     const int n = e / (CHUNK / 4), d = e % (CHUNK / 4) * 4;
+#if REROPE
+                    const float4 z = load4(key_rows + (size_t)(first + min(n, count - 1)) * key_stride, c + d);
+#else
                     const float4 z = load4(k + KEY_AT(first + min(n, count - 1)), c + d);
+#endif
                     __local float *p = chunk + n * (CHUNK + 1) + d;
                     p[0] = z.s0;
                     p[1] = z.s1;
@@ -162,6 +226,16 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
                     }
                 }
             }
+#if REROPE
+            if (side != first_side)
+                FOR_PART
+                {
+                    const uint w = w_first + min(y * PART + i, rows - 1);
+                    const long distance = (long)(w / args.group) + args.mask.q_offset - (first + x);
+                    score[i] = distance < far.window ? near_score[i] : score[i];
+                }
+            }
+#endif
 
             const bool edge = count < TILE_K || first < full_begin || first + TILE_K > full_end;
             if (y * PART < ROWS) {
@@ -171,6 +245,16 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
                     const long place = (long)(w / args.group) + args.mask.q_offset;
                     const int key = first + x;
                     float t = score[i];
+#if SHAW
+                    const int distance = clamp((int)place - key, -reach, reach);
+                    float added = edges[distance > 0][y * PART + i];
+                    if (shaw.has_key && distance > -reach && distance < reach)
+                        added = table_dot(query, y * PART + i, shaw_key + (distance + reach) * HEAD_DIM);
+#if LOGN /* the query is scaled, the table is not */
+                    added /= logn_factor(LOGN_POSITION(ids, &args, batch, w / args.group), args.inverse_log_train);
+#endif
+                    t += added;
+#endif
 #if POSITION_BIAS
                     const position_param_type param =
                         position_param(bias_params + args.bias_offset, kv_head * args.group + w % args.group);
@@ -216,7 +300,19 @@ decode_gpu(__global const STORE *restrict q, __global const STORE *restrict k, _
                 FOR_ROWS result[r] *= rescale[r];
                 for (int n = slice; n < count; n += SLICES) {
                     const float4 z = load4(v + VALUE_AT(first + n), 4 * column);
+#if SHAW
+                    FOR_ROWS
+                    {
+                        const uint w = w_first + min(r, rows - 1);
+                        const int distance = (int)((long)(w / args.group) + args.mask.q_offset) - (first + n);
+                        float4 added = distance > 0 ? value_before : value_after;
+                        if (shaw.has_value && distance > -reach && distance < reach)
+                            added = vload4(column, shaw_value + (distance + reach) * HEAD_DIM);
+                        result[r] += weight[r][n] * (z + added);
+                    }
+#else
                     FOR_ROWS result[r] += weight[r][n] * z;
+#endif
                 }
             }
         }

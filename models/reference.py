@@ -44,12 +44,13 @@ class System:
     sinks: int = 0  # and the first keys, if they are not in the future
     block: int | None = None  # blockwise causal: the query's own block, causally, and the whole block before
     rerope: int | None = None  # relative position min(m - n, rerope); beside window+sinks it bounds that of the sinks
+    leak: int | None = None  # with rerope: relative position rerope + (m - n - rerope) / leak from there on
     scaling: str | None = None  # pi, ntk or yarn, by the factor s = max(1, N / L)
     logn: bool = False  # q times max(1, log(m + 1) / log(L))
 
     @property
     def parameters(self):
-        keys = ("window_left", "sinks", "block", "rerope")
+        keys = ("window_left", "sinks", "block", "rerope", "leak")
         return {key: getattr(self, key) for key in keys if getattr(self, key)}
 
     @property
@@ -70,6 +71,7 @@ SYSTEMS = {
         System("window+sinks+rerope", window_left=127, sinks=4, rerope=127),
         System("bca", block=64),
         System("rerope", rerope=96),
+        System("leaky-rerope", rerope=96, leak=16),
         System("pi", scaling="pi"),
         System("ntk", scaling="ntk"),
         System("yarn", scaling="yarn"),
@@ -179,7 +181,10 @@ class Model:
             frequency, step, factor = rotary(self, system, length)
             q = rotate(q, position * step, frequency, factor)
             k = rotate(k, position * step, frequency, factor)
-            if system.rerope:
+            if system.leak:
+                far_q = rotate(far_q, position / system.leak + system.rerope * (1 - 1 / system.leak), frequency, factor)
+                far_k = rotate(far_k, position / system.leak, frequency, factor)
+            elif system.rerope:
                 far_q = rotate(far_q, torch.full_like(position, system.rerope), frequency, factor)
 
         out = torch.empty_like(q)

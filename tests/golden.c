@@ -145,6 +145,8 @@ rosace_attention_desc golden_attention_desc(const golden_case *c)
     desc.bias_buckets = (int64_t)golden_number(c, "bias_buckets", 0);
     desc.bias_width = (int64_t)golden_number(c, "bias_width", 0);
     desc.bias_causal = golden_number(c, "bias_causal", 0) != 0;
+    desc.rerope_window = (int64_t)golden_number(c, "rerope_window", 0);
+    desc.rerope_leak = golden_number(c, "rerope_leak", 0);
     desc.sink_logits = golden_find(c, "sink_logits") != NULL;
     return desc;
 }

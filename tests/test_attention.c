@@ -55,13 +55,14 @@ static void name_case(const char *variant, const attention_case *c)
 {
     const rosace_mask *m = &c->desc.mask;
     harness_case("%s %s batch %zu seq %zu:%zu offset %lld heads %zu:%zu head_dim %zu causal %d window %lld:%lld sinks %lld "
-                 "prefix %lld chunk %lld back %lld %s softcap %g logn %lld rerope %lld rope %zu layouts %s %s %s positions %lld",
+                 "prefix %lld chunk %lld back %lld %s softcap %g logn %lld rerope %lld leak %g rope %zu layouts %s %s %s positions %lld",
                  variant, c->desc.dtype == ROSACE_F16 ? "f16" : "f32", c->batch, c->seq_q, c->seq_k,
                  c->q_offset == ROSACE_ALIGN_BOTTOM_RIGHT ? -1LL : (long long)c->q_offset, c->desc.n_heads,
                  c->desc.n_kv_heads, c->desc.head_dim, m->causal, (long long)m->window_left, (long long)m->window_right,
                  (long long)m->sinks, (long long)m->prefix, (long long)m->chunk, (long long)m->chunk_back,
                  bias_name(c->desc.bias), (double)c->desc.softcap,
-                 (long long)c->desc.logn_train_len, (long long)c->desc.rerope_window, c->rope.head_dim, harness_layout_name(c->q_layout),
+                 (long long)c->desc.logn_train_len, (long long)c->desc.rerope_window, c->desc.rerope_leak,
+                 c->rope.head_dim, harness_layout_name(c->q_layout),
                  harness_layout_name(c->kv_layout), harness_layout_name(c->out_layout), (long long)c->first_position);
 }
 
@@ -482,24 +483,23 @@ START_TEST(positions_shift_together)
 END_TEST
 
 /* Clipped relative positions and ReRoPE; a row that has not got them says so when the plan is made. */
-static void where_offered(attention_case c)
+static void where_offered(attention_case c, rosace_dtype dtype)
 {
-    for (int dtype = 0; dtype < (harness_small() ? 1 : 2); dtype++)
-        for (int r = 0; row_at(r); r++) {
-            const rsc_attention_variant *row = row_at(r);
-            char reason[256] = "";
-            rosace_attention_desc desc = c.desc;
-            desc.dtype = c.desc.dtype = dtype ? ROSACE_F16 : ROSACE_F32;
-            if (c.rope.head_dim) desc.rope = &c.rope;
-            if (row->accepts(harness_device_info(), &desc, reason, sizeof reason)) {
-                run(row->name, &c, true, NULL);
-                continue;
-            }
-            rosace_attention_plan *plan = NULL;
-            setenv("ROSACE_ATTENTION_VARIANT", row->name, 1);
-            harness_expect_status(rosace_attention_plan_create(harness_context(), &desc, &plan), ROSACE_UNSUPPORTED, reason);
-            unsetenv("ROSACE_ATTENTION_VARIANT");
+    for (int r = 0; row_at(r); r++) {
+        const rsc_attention_variant *row = row_at(r);
+        char reason[256] = "";
+        c.desc.dtype = dtype;
+        rosace_attention_desc desc = c.desc;
+        if (c.rope.head_dim) desc.rope = &c.rope;
+        if (row->accepts(harness_device_info(), &desc, reason, sizeof reason)) {
+            run(row->name, &c, true, NULL);
+            continue;
         }
+        rosace_attention_plan *plan = NULL;
+        setenv("ROSACE_ATTENTION_VARIANT", row->name, 1);
+        harness_expect_status(rosace_attention_plan_create(harness_context(), &desc, &plan), ROSACE_UNSUPPORTED, reason);
+        unsetenv("ROSACE_ATTENTION_VARIANT");
+    }
 }
 
 START_TEST(clipped_relative)
@@ -510,26 +510,27 @@ START_TEST(clipped_relative)
     for (int64_t reach = 1; reach < (harness_small() ? 10 : 100); reach = 5 * reach + 2) {
         c.desc.bias_max_distance = reach;
         c.desc.mask = (rosace_mask)ROSACE_MASK_DEFAULT;
-        where_offered(c);
+        where_offered(c, ROSACE_F32);
         c.desc.mask.causal = true;
         c.kv_layout = HARNESS_GAPS;
-        where_offered(c);
+        where_offered(c, ROSACE_F32);
         c.desc.mask.window_left = 9;
         c.desc.mask.sinks = 2;
         c.out_layout = HARNESS_BHSD_GAPS;
-        where_offered(c);
+        where_offered(c, ROSACE_F32);
     }
+    c.desc.head_dim = 40; /* no multiple of the widest vectors */
     c.desc.softcap = 3.0f;
     c.desc.logn_train_len = 10;
     c.shaw = SHAW_KEY;
-    where_offered(c);
+    where_offered(c, harness_small() ? ROSACE_F32 : ROSACE_F16);
     c.shaw = SHAW_VALUE;
-    where_offered(c);
+    where_offered(c, harness_small() ? ROSACE_F32 : ROSACE_F16);
     c.desc.mask.chunk = 16;
     c.shaw = SHAW_BOTH;
     c.rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
-    c.rope.head_dim = 32;
-    where_offered(c);
+    c.rope.head_dim = 40;
+    where_offered(c, harness_small() ? ROSACE_F32 : ROSACE_F16);
 }
 END_TEST
 
@@ -608,23 +609,28 @@ START_TEST(rerope)
     c.desc.mask.causal = true;
     for (int64_t window = harness_small() ? 7 : 1; window < (harness_small() ? 20 : 200); window = 4 * window + 3) {
         c.desc.rerope_window = window;
-        where_offered(c);
+        where_offered(c, ROSACE_F32);
     }
     c.desc.rerope_window = 20;
+    c.desc.rerope_leak = 2.5;
+    where_offered(c, ROSACE_F32);
     c.desc.mask.window_left = 35;
     c.desc.mask.sinks = 4;
     c.kv_layout = HARNESS_QKV;
-    where_offered(c);
+    where_offered(c, ROSACE_F32);
+    c.desc.rerope_leak = 0.0;
     c.first_position = 5000;
     c.desc.logn_train_len = 100;
     c.desc.bias = ROSACE_BIAS_ALIBI;
     c.rope.interleaved = true;
-    where_offered(c);
+    where_offered(c, harness_small() ? ROSACE_F32 : ROSACE_F16);
     /* The attention factor is on both operands, whether they are turned or not. */
     c.rope.scaling.kind = ROSACE_ROPE_SCALING_YARN;
     c.rope.scaling.factor = 4.0;
     c.rope.scaling.original_max_position = 64;
-    where_offered(c);
+    where_offered(c, harness_small() ? ROSACE_F32 : ROSACE_F16);
+    c.desc.rerope_leak = 16.0;
+    where_offered(c, harness_small() ? ROSACE_F32 : ROSACE_F16);
 }
 END_TEST
 

@@ -98,6 +98,12 @@ START_TEST(descriptors)
     WRONG(desc.rerope_window = 4, "rerope_window = 4: needs rope");
     WRONG(desc.rerope_window = -4, "rerope_window = -4");
     WRONG(desc.rope = &rope; desc.rerope_window = 4; desc.mask.causal = false, "needs mask.causal");
+    WRONG(desc.rope = &rope; desc.rerope_leak = 4.0, "rerope_leak = 4: needs rerope_window");
+    WRONG(desc.rope = &rope; desc.rerope_window = 4; desc.rerope_leak = 1.0, "rerope_leak = 1");
+    WRONG(desc.rope = &rope; desc.rerope_window = 4; desc.rerope_leak = -2.0, "rerope_leak = -2");
+    WRONG(desc.rope = &rope; desc.rerope_window = 4; desc.rerope_leak = (double)NAN, "rerope_leak");
+    WRONG(desc.rope = &rope; desc.rerope_window = 1 << 20; desc.rerope_leak = 1026.0, "rerope_leak = 1026");
+    WRONG(desc.rope = &rope; desc.rerope_window = 5; desc.rerope_leak = 1.5, "= 2.5 must be a whole number");
     WRONG(desc.rope = &rope; rope.theta = 0.5, "theta");
     WRONG(desc.rope = &rope; rope.rotary_dim = 18, "rotary_dim");
     WRONG(desc.rope = &rope; rope.struct_size = 0, "struct_size");

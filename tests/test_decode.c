@@ -113,6 +113,16 @@ static void run(const char *variant, const decode_case *c, rosace_tensor *out)
     const rosace_tensor params = bias_params(&bias);
     args.bias_params = params.mem;
     args.bias_params_offset = params.offset;
+    double *shaw_key = NULL, *shaw_value = NULL;
+    if (desc.bias == ROSACE_BIAS_SHAW) {
+        const size_t count = (size_t)(2 * desc.bias_max_distance + 1) * desc.head_dim;
+        const rosace_tensor key = harness_flat(ROSACE_F32, count, shaw_key = harness_random(count, ROSACE_F32));
+        const rosace_tensor value = harness_flat(ROSACE_F32, count, shaw_value = harness_random(count, ROSACE_F32));
+        args.shaw_key = key.mem;
+        args.shaw_key_offset = key.offset;
+        args.shaw_value = value.mem;
+        args.shaw_value_offset = value.offset;
+    }
     int32_t *q_ids = NULL, *k_ids = NULL;
     if (c->ids) {
         args.use_positions = true;
@@ -126,11 +136,14 @@ static void run(const char *variant, const decode_case *c, rosace_tensor *out)
     double *expected = harness_zeros(queries * desc.head_dim), *expected_lse = harness_zeros(queries);
     if (desc.scale == 0.0f) desc.scale = (float)(1.0 / sqrt((double)desc.head_dim));
     const ref_attention_args reference = {.batch = c->batch, .seq_q = c->seq_q, .seq_k = c->seq_k, .q_offset = offset_of(c),
-                                          .q = q, .k = k, .v = v, .bias_params = bias.params, .q_positions = q_ids,
+                                          .q = q, .k = k, .v = v, .bias_params = bias.params, .shaw_key = shaw_key, .shaw_value = shaw_value,
+                                          .q_positions = q_ids,
                                           .k_positions = k_ids, .out = expected, .lse = expected_lse};
     ref_attention(&desc, &reference);
     harness_tolerance tolerance = tolerance_for(
         c, bias_error(&bias, offset_of(c) - (int64_t)c->seq_k + 1, offset_of(c) + (int64_t)c->seq_q - 1));
+    /* As many products again in a score, values of up to 2. */
+    if (desc.bias == ROSACE_BIAS_SHAW) tolerance.absolute *= 4.0;
     for (size_t i = 0; i < queries * desc.head_dim; i++) tolerance.mostly_zero |= expected[i] == 0.0;
     harness_check(variant, &args.out, expected, tolerance);
     tolerance.absolute *= 2.0;
@@ -288,6 +301,52 @@ START_TEST(features)
 }
 END_TEST
 
+/* Keys nearer than the window and beyond it are rotated each on their own, and no more of them than are seen. */
+START_TEST(rerope)
+{
+    decode_case c = plain(8, 2, 32, 3, harness_small() ? 50 : 130);
+    c.rope = (rosace_rope_desc)ROSACE_ROPE_DESC_DEFAULT;
+    c.rope.head_dim = 32;
+    c.desc.rerope_window = 30;
+    c.hide = true;
+    on_every_row(&c);
+    c.desc.rerope_leak = 1.5;
+    c.desc.mask.window_left = 90;
+    c.desc.mask.sinks = 5;
+    c.ids = true;
+    on_every_row(&c);
+    if (harness_small()) return;
+    c.batch = 2;
+    c.seq_k = 5000;
+    c.desc.rerope_window = 1000;
+    c.desc.mask.window_left = -1;
+    on_every_row(&c);
+    c.desc.rerope_leak = 0.0;
+    on_every_row(&c);
+}
+END_TEST
+
+START_TEST(clipped_relative)
+{
+    decode_case c = plain(8, 2, 32, 3, harness_small() ? 50 : 130);
+    c.desc.bias = ROSACE_BIAS_SHAW;
+    c.desc.bias_max_distance = 20;
+    c.hide = true;
+    on_every_row(&c);
+    c.q_offset = 10; /* most keys behind the queries */
+    c.desc.mask.causal = false;
+    on_every_row(&c);
+    if (harness_small()) return;
+    c = plain(8, 2, 32, 7, 5000);
+    c.batch = 2;
+    c.desc.bias = ROSACE_BIAS_SHAW;
+    c.desc.bias_max_distance = 1024;
+    c.desc.mask.window_left = 4000;
+    c.desc.mask.sinks = 5;
+    on_every_row(&c);
+}
+END_TEST
+
 START_TEST(random_cases)
 {
     for (int i = 0; i < (harness_small() ? 4 : 60); i++) {
@@ -359,18 +418,17 @@ START_TEST(choice)
     desc.max_batch = desc.max_seq_q = desc.max_seq_k = 1;
     desc.bias = ROSACE_BIAS_SHAW;
     desc.bias_max_distance = 3;
+    const rosace_rope_desc rope = ROSACE_ROPE_DESC_DEFAULT;
+    desc.rope = &rope;
     harness_ok(rosace_attention_plan_create(harness_context(), &desc, &plan));
     ck_assert_int_eq(rosace_attention_plan_path(plan), ROSACE_PATH_GEMM);
     rosace_attention_plan_destroy(&plan);
     desc.path = ROSACE_PATH_DECODE;
-    harness_expect_status(rosace_attention_plan_create(harness_context(), &desc, &plan), ROSACE_UNSUPPORTED, "ROSACE_BIAS_SHAW");
+    harness_expect_status(rosace_attention_plan_create(harness_context(), &desc, &plan), ROSACE_UNSUPPORTED,
+                          "ROSACE_BIAS_SHAW with rope: path gemm");
     desc.bias = ROSACE_BIAS_NONE;
-    rosace_rope_desc rope = ROSACE_ROPE_DESC_DEFAULT;
-    desc.rope = &rope;
-    desc.rerope_window = 4;
-    harness_expect_status(rosace_attention_plan_create(harness_context(), &desc, &plan), ROSACE_UNSUPPORTED, "rerope_window");
+    desc.rope = NULL;
     setenv("ROSACE_ATTENTION_PATH", "decode", 1);
-    desc.rerope_window = 0;
     desc.path = ROSACE_PATH_AUTO;
     desc.max_batch = desc.max_seq_q = desc.max_seq_k = 0;
     harness_ok(rosace_attention_plan_create(harness_context(), &desc, &plan));
@@ -416,5 +474,5 @@ START_TEST(workspace_never_falls)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("decode", lengths, masks, splits, layouts, heads, features, random_cases, same_bits_twice, choice,
+HARNESS_DEVICE_SUITE("decode", lengths, masks, splits, layouts, heads, features, rerope, clipped_relative, random_cases, same_bits_twice, choice,
                      workspace_never_falls)

@@ -138,6 +138,65 @@ START_TEST(varlen_as_in_torch)
 }
 END_TEST
 
+/* The longest of `count` vectors. */
+static double longest(const double *x, size_t count, size_t dim)
+{
+    double most = 0;
+    for (size_t i = 0; i < count; i++) {
+        double sum = 0;
+        for (size_t d = 0; d < dim; d++)
+            sum += x[i * dim + d] * x[i * dim + d];
+        most = fmax(most, sqrt(sum));
+    }
+    return most;
+}
+
+/* Two scores or two terms of a score: no product is larger than both lengths, and errors are as above, once for either; a
+ * rotation adds 8 roundings to both operands. */
+START_TEST(relative_as_in_torch)
+{
+    static const rosace_attention_path paths[] = {ROSACE_PATH_GEMM, ROSACE_PATH_FUSED, ROSACE_PATH_DECODE};
+    for (const golden_case *c = golden_read("relative.txt"); c; c = c->next)
+        for (size_t p = 0; p < sizeof paths / sizeof paths[0]; p++) {
+            rosace_attention_desc desc = golden_attention_desc(c);
+            const size_t seq = (size_t)golden_number(c, "seq_q", 0), dim = desc.head_dim, count = seq * dim;
+            const size_t rows = (size_t)(2 * desc.bias_max_distance + 1);
+            const double *q = golden_values(c, "q", count), *k = golden_values(c, "k", count), *v = golden_values(c, "v", count);
+            const rosace_rope_desc rope = ROSACE_ROPE_DESC_DEFAULT;
+            harness_case("%s path %d", c->name, (int)paths[p]);
+            desc.path = paths[p];
+            if (desc.rerope_window) desc.rope = &rope;
+            rosace_attention_args args = ROSACE_ATTENTION_ARGS_DEFAULT;
+            args.q = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, seq, 1, dim, q);
+            args.k = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, seq, 1, dim, k);
+            args.v = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, seq, 1, dim, v);
+            args.out = harness_tensor(HARNESS_BSHD, ROSACE_F32, 1, seq, 1, dim, NULL);
+            const rosace_tensor lse = harness_flat(ROSACE_F32, seq, NULL);
+            args.lse = lse.mem;
+            args.lse_offset = lse.offset;
+            double key = longest(k, seq, dim), value = longest(v, seq, dim);
+            if (desc.bias == ROSACE_BIAS_SHAW) {
+                const double *keys = golden_values(c, "shaw_key", rows * dim), *values = golden_values(c, "shaw_value", rows * dim);
+                const rosace_tensor shaw_key = harness_flat(ROSACE_F32, rows * dim, keys);
+                const rosace_tensor shaw_value = harness_flat(ROSACE_F32, rows * dim, values);
+                args.shaw_key = shaw_key.mem;
+                args.shaw_key_offset = shaw_key.offset;
+                args.shaw_value = shaw_value.mem;
+                args.shaw_value_offset = shaw_value.offset;
+                key += longest(keys, rows, dim);
+                value += longest(values, rows, dim);
+            }
+            harness_ok(rosace_attention(harness_context(), harness_queue(), &desc, &args, 0, NULL, NULL));
+            const double largest = longest(q, seq, dim) * key / sqrt((double)dim);
+            const double error = 4 * u * (1 + largest) + (desc.rope ? 16 * u * largest : 0), sum_error = 4 * u;
+            harness_check("relative", &args.out, golden_values(c, "out", count),
+                          (harness_tolerance){.absolute = value * (2 * error + 2 * sum_error)});
+            harness_check("lse", &lse, golden_values(c, "lse", seq),
+                          (harness_tolerance){.absolute = error + sum_error, .relative = 2 * u});
+        }
+}
+END_TEST
+
 START_TEST(t5_buckets_as_in_transformers)
 {
     for (const golden_case *c = golden_read("t5.txt"); c; c = c->next) {
@@ -204,5 +263,5 @@ START_TEST(matmul_as_in_torch)
 }
 END_TEST
 
-HARNESS_DEVICE_SUITE("golden_attention", attention_as_in_torch, extras_as_in_torch, varlen_as_in_torch, t5_buckets_as_in_transformers, alibi_slopes_as_in_mpt,
+HARNESS_DEVICE_SUITE("golden_attention", attention_as_in_torch, extras_as_in_torch, relative_as_in_torch, varlen_as_in_torch, t5_buckets_as_in_transformers, alibi_slopes_as_in_mpt,
                      matmul_as_in_torch)

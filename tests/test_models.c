@@ -29,7 +29,7 @@ START_TEST(logits_as_in_transformers)
         const model_config *config = model_get_config(model);
         ck_assert_uint_eq(config->vocab, vocab);
         const position_system *system = position_find(position_kind_name(config->position));
-        const position_settings settings = position_resolve(system, &(position_settings){-1, -1, -1, -1}, config);
+        const position_settings settings = position_resolve(system, &(position_settings){-1, -1, -1, -1, -1}, config);
         ck_assert(position_plans(context, system, &settings, config, batch, (int64_t)length, ROSACE_PATH_AUTO, &plans));
         ck_assert(model_logits(model, &plans, ids, batch, length, logits));
         position_plans_free(&plans);

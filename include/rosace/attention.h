@@ -32,7 +32,8 @@ typedef enum rosace_bias_kind {
     ROSACE_BIAS_SHAW,  /* clipped relative (Shaw et al. 2018): r = clip(i - n, -max_distance, max_distance) + max_distance;
                           scale * <q, key_table[r]> on the score (q as given: neither rotated nor log-n scaled),
                           sum_n a_n value_table[r] on the output;
-                          tables: fp32 [2*max_distance + 1, head_dim], shared by the heads; either may be absent */
+                          tables: fp32 [2*max_distance + 1, head_dim], shared by the heads, finite; either may be absent.
+                          With rope only path gemm has it */
     ROSACE_BIAS_KERPLE_LOG,   /* -r1[h] * ln(1 + r2[h] * |i - n|), r1, r2 > 0; params: [2, n_heads], r1 first (Chi et al. 2022) */
     ROSACE_BIAS_KERPLE_POWER, /* -r1[h] * |i - n|^r2[h], r1 > 0, 0 < r2 <= 2; params as before (Chi et al. 2022) */
     ROSACE_BIAS_SANDWICH,     /* factor[h] * sum_t cos((i - n) * 10000^(-2t/bias_width)), t = 0 .. bias_width/2 - 1, which is the
@@ -77,7 +78,7 @@ typedef struct rosace_attention_desc {
     const rosace_rope_desc *rope; /* rotate q and k on load; read during plan creation only; head_dim and dtype in it are
                                    taken from here (default NULL: none) */
     int64_t rerope_window;      /* ReRoPE (Su 2023, kexue 9708): relative position i - n while < rerope_window, else
-                                   rerope_window. Needs rope and causal (default 0 = off) */
+                                   rerope_window, whatever the positions of the call. Needs rope and causal (default 0 = off) */
     int64_t logn_train_len;     /* scale q at position p by max(1, ln(p + 1) / ln(logn_train_len)) (Su 2022, kexue 8823);
                                    p is the query's position; >= 2 (default 0 = off) */
     rosace_attention_path path; /* (default AUTO) */
@@ -98,6 +99,10 @@ typedef struct rosace_attention_desc {
     const int64_t *head_window_left; /* [n_heads], copied: window_left of each head in place of the mask's, -1: all. Every head visits
                                    its own window only; the decode path that of the widest head that shares its keys. Layers
                                    with windows of their own are plans of their own (default NULL: the mask's for all) */
+    double rerope_leak;         /* Leaky ReRoPE (Su 2023, kexue 9708): from rerope_window w on the relative position is
+                                   w + (i - n - w) / rerope_leak, from the positions of the call. Greater than 1, with
+                                   w * (rerope_leak - 1) a whole number of at most 2^30, which positions of queries plus it must fit
+                                   int32; needs rerope_window (default 0: it stays w) */
 } rosace_attention_desc;
 #define ROSACE_ATTENTION_DESC_DEFAULT { .struct_size = sizeof(rosace_attention_desc), .mask = ROSACE_MASK_DEFAULT }
 

@@ -73,6 +73,7 @@ static void add_series(eval_state *s, size_t model_index, const position_system 
     series->sinks = settings.sinks;
     series->block = settings.block;
     series->rerope_window = settings.rerope_window;
+    series->rerope_leak = settings.rerope_leak;
     position_label(system, &settings, series->label, sizeof series->label);
     snprintf(series->name, sizeof series->name, "%s/%s", model->name, system->name);
 }

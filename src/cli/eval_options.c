@@ -26,7 +26,7 @@ static void print_systems(char *out, size_t bytes) {
 
 /* Numbers as popt hands them over, before they are checked. */
 typedef struct raw_options {
-    char *lengths, *longest, *positions, *window, *sinks, *block, *rerope, *windows, *last, *mask, *path;
+    char *lengths, *longest, *positions, *window, *sinks, *block, *rerope, *leak, *windows, *last, *mask, *path;
 } raw_options;
 
 /* Cuts the list up. */
@@ -73,7 +73,7 @@ static bool parse_path(const char *text, rosace_attention_path *out) {
 static bool parse_values(const raw_options *raw, eval_options *out) {
     const int64_t most = (1 << 30) - 1;
     int64_t windows = 16, last = 64;
-    out->settings = (position_settings){-1, -1, -1, -1};
+    out->settings = (position_settings){-1, -1, -1, -1, -1};
     if (!out->text && !out->tokens) return cli_fail("eval: --text is missing (see rosace eval --help)");
     if (!out->n_folders) return cli_fail("eval: a model folder is missing (see rosace eval --help)");
     if ((raw->lengths && !cli_parse_lengths("--lengths", raw->lengths, &out->lengths, &out->n_lengths)) ||
@@ -83,6 +83,7 @@ static bool parse_values(const raw_options *raw, eval_options *out) {
         !parse_optional("--sinks", raw->sinks, 0, most, &out->settings.sinks) ||
         !parse_optional("--block", raw->block, 1, most, &out->settings.block) ||
         !parse_optional("--rerope-window", raw->rerope, 1, most, &out->settings.rerope_window) ||
+        !parse_optional("--rerope-leak", raw->leak, 2, 1 << 10, &out->settings.rerope_leak) ||
         !parse_optional("--windows", raw->windows, 1, 1 << 20, &windows) ||
         !parse_optional("--last", raw->last, 1, most, &last) ||
         !parse_optional("--mask-token", raw->mask, 0, INT32_MAX, &out->mask_token) || !parse_path(raw->path, &out->path))
@@ -139,6 +140,8 @@ int eval_options_parse(eval_options *out, int argc, const char **argv) {
         {"block", '\0', POPT_ARG_STRING, &raw.block, 0, "keys of a block of bca (default L / 2)", "C"},
         {"rerope-window", '\0', POPT_ARG_STRING, &raw.rerope, 0,
          "distance at which rerope stops counting (default 3 L / 4)", "W"},
+        {"rerope-leak", '\0', POPT_ARG_STRING, &raw.leak, 0,
+         "how many times slower leaky-rerope counts from there on (default 16)", "K"},
         {"windows", '\0', POPT_ARG_STRING, &raw.windows, 0, "windows of the text to average over (default 16)", "K"},
         {"last", '\0', POPT_ARG_STRING, &raw.last, 0,
          "positions at a window's end the main figure is about (default 64)", "K"},
@@ -163,7 +166,7 @@ int eval_options_parse(eval_options *out, int argc, const char **argv) {
         if (!out->command_line || !take_folders(parsed, out) || !parse_values(&raw, out)) status = CLI_USAGE;
     }
     char *const strings[] = {raw.lengths, raw.longest, raw.positions, raw.window, raw.sinks,
-                             raw.block,   raw.rerope,  raw.windows,   raw.last,   raw.mask, raw.path};
+                             raw.block,   raw.rerope,  raw.leak,      raw.windows, raw.last, raw.mask, raw.path};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
         free(strings[i]);
     if (parsed) poptFreeContext(parsed);

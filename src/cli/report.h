@@ -23,7 +23,7 @@ typedef struct report_series {
     const char *system;                          /* "window" */
     char label[48];                              /* "window 127" */
     char name[128];                              /* "rope/window 127", unique in a report */
-    int64_t window, sinks, block, rerope_window; /* -1: not part of the system */
+    int64_t window, sinks, block, rerope_window, rerope_leak; /* -1: not part of the system */
     char variant[192];                           /* the attention that ran, at the largest length */
     report_figure *figures;                      /* [n_lengths] */
 } report_series;

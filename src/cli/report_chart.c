@@ -20,6 +20,7 @@ static const struct {
     {"#00a37a", "#52e0b8"}, /* window+sinks+rerope */
     {"#3d8b1f", "#86d45f"}, /* bca */
     {"#7a3fc4", "#b98aff"}, /* rerope */
+    {"#5b8f99", "#9fd3dd"}, /* leaky-rerope */
     {"#e07400", "#ffab4d"}, /* pi */
     {"#b5179e", "#ff7be0"}, /* ntk */
     {"#7d4a26", "#d2a079"}, /* yarn */

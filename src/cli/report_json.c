@@ -15,10 +15,10 @@ static json_t *series_json(const eval_report *report, const report_series *serie
         json_array_append_new(seconds, json_real(figure->seconds));
         json_array_append_new(speed, json_real(figure->seconds > 0.0 ? (double)figure->tokens / figure->seconds : 0.0));
     }
-    return json_pack("{s:s, s:s, s:s, s:s, s:{s:o, s:o, s:o, s:o}, s:s, s:o, s:o, s:o, s:o}", "name", series->name,
+    return json_pack("{s:s, s:s, s:s, s:s, s:{s:o, s:o, s:o, s:o, s:o}, s:s, s:o, s:o, s:o, s:o}", "name", series->name,
                      "model", series->model, "system", series->system, "label", series->label, "parameters", "window",
                      optional_size(series->window), "sinks", optional_size(series->sinks), "block",
-                     optional_size(series->block), "rerope_window", optional_size(series->rerope_window), "attention",
+                     optional_size(series->block), "rerope_window", optional_size(series->rerope_window), "rerope_leak", optional_size(series->rerope_leak), "attention",
                      series->variant, "all", all, "last", last, "seconds", seconds, "tokens_per_second", speed);
 }
 

@@ -430,6 +430,7 @@ typedef struct plan_key {
     const char *tile;
     size_t n_heads, n_kv_heads, head_dim, queries;
     int64_t bias_max_distance, bias_buckets, bias_width, rerope_window, logn_train_len;
+    double rerope_leak;
     float scale, softcap;
     int dtype, bias, bias_causal, has_rope, sink_logits, varlen, cache, unused;
 } plan_key;
@@ -456,6 +457,7 @@ static void set_key(plan_key *key, const rosace_attention_desc *desc, const rsc_
     key->bias_width = desc->bias_width;
     key->bias_causal = desc->bias_causal;
     key->rerope_window = desc->rerope_window;
+    key->rerope_leak = desc->rerope_leak;
     key->logn_train_len = desc->logn_train_len;
     key->scale = desc->scale;
     key->softcap = desc->softcap;

@@ -15,6 +15,7 @@
 #include "kv_cache.h"
 #include "shared/attention_args.h"
 #include "shared/sequence_args.h"
+#include "shared/rerope_args.h"
 
 /* A call whose arguments are checked and whose defaults are resolved. Tensors keep their strides. */
 typedef struct rsc_attention_call {
@@ -144,6 +145,30 @@ rosace_status rsc_attention_add_rotated(const rosace_attention_plan *plan, size_
                                         size_t *bytes);
 rosace_status rsc_attention_add_biases(const rosace_attention_plan *plan, const rsc_bias *bias, size_t batch, size_t seq_q,
                                        size_t seq_k, size_t *bytes);
+
+/* ReRoPE (attention_rerope.c): what pairs at a distance of rerope_window and beyond take. Zero-filled where it is off. */
+typedef struct rsc_rerope {
+    rosace_rope_plan *slow; /* Leaky: rotates queries at their position + ahead, and keys at theirs; else NULL: */
+    cl_mem position;        /* int32, the one position of all far queries, and keys stay as they are */
+    int64_t ahead;
+    float scale;            /* of far scores, beside all else */
+} rsc_rerope;
+rosace_status rsc_rerope_create(rosace_context *context, const rosace_attention_desc *desc, rsc_rerope *rerope);
+void rsc_rerope_destroy(rsc_rerope *rerope);
+
+/* What copies of far queries, and with a leak of far keys, add to *bytes. The far queries into the workspace, `bytes` from its
+ * start; rope: the plan's own. The arguments of lib/rerope.clh. */
+rosace_status rsc_rerope_add_bytes(const rosace_attention_plan *plan, size_t batch, size_t seq_q, size_t seq_k, size_t *bytes);
+rosace_status rsc_rerope_queries(const rsc_rerope *rerope, rosace_rope_plan *rope, rsc_chain *chain,
+                                 const rsc_attention_call *call, size_t bytes, rosace_tensor *to);
+rosace_status rsc_rerope_set_args(const rosace_attention_plan *plan, cl_kernel kernel, const rsc_rerope *rerope, const rosace_tensor *q,
+                                  const rosace_tensor *k);
+
+/* The last arguments of a kernel, which it has with one feature only. */
+rosace_status rsc_attention_set_last(const rosace_attention_plan *plan, cl_kernel kernel, const char *what, const rsc_arg *args, cl_uint count);
+
+/* Clipped relative positions (attention_shaw.c): the arguments of lib/shaw.clh. */
+rosace_status rsc_shaw_set_args(const rosace_attention_plan *plan, cl_kernel kernel, const rosace_attention_args *call);
 
 /* A tensor as kernels take it. */
 rsc_attention_view rsc_attention_view_of(const rosace_tensor *t);

@@ -90,6 +90,16 @@ rosace_status rsc_attention_check_desc(const rosace_attention_desc *in, rosace_a
     if (desc.rerope_window && !desc.rope) return INVALID("rerope_window = %lld: needs rope", (long long)desc.rerope_window);
     if (desc.rerope_window && !desc.mask.causal)
         return INVALID("rerope_window = %lld: needs mask.causal", (long long)desc.rerope_window);
+    if (desc.rerope_leak != 0.0) {
+        const double ahead = (double)desc.rerope_window * (desc.rerope_leak - 1.0);
+        if (!desc.rerope_window) return INVALID("rerope_leak = %g: needs rerope_window", desc.rerope_leak);
+        if (!(desc.rerope_leak > 1.0) || !(ahead <= (double)max_seq))
+            return INVALID("rerope_leak = %g: must be 0 (none) or greater than 1, and rerope_window * (rerope_leak - 1) at most 2^30",
+                           desc.rerope_leak);
+        if (ahead != floor(ahead))
+            return INVALID("rerope_leak = %g: rerope_window * (rerope_leak - 1) = %g must be a whole number", desc.rerope_leak,
+                           ahead);
+    }
     if (desc.logn_train_len != 0 && (desc.logn_train_len < 2 || desc.logn_train_len > INT32_MAX))
         return INVALID("logn_train_len = %lld: must be 0 (off) or 2 to 2^31 - 1", (long long)desc.logn_train_len);
     if (desc.path != ROSACE_PATH_AUTO && desc.path != ROSACE_PATH_GEMM && desc.path != ROSACE_PATH_FUSED &&
@@ -163,6 +173,11 @@ static rosace_status check_all_positions(const rosace_attention_plan *plan, extr
     if (plan->desc.rope || plan->desc.logn_train_len)
         status = check_positions(plan->context, inputs, "q_positions", "q_positions.ids", &call->q_positions, axes, call->batch,
                                  call->seq_q);
+    if (!status && plan->desc.rerope_leak > 0.0) { /* where far queries stand */
+        rosace_positions far = call->q_positions;
+        far.offset += (int64_t)((double)plan->desc.rerope_window * (plan->desc.rerope_leak - 1.0));
+        status = rsc_check_positions(plan->context, "rerope_leak: q_positions", &far, axes, call->batch, call->seq_q, NULL);
+    }
     if (!status && plan->desc.rope)
         status = check_positions(plan->context, inputs, "k_positions", "k_positions.ids", &call->k_positions, axes, call->batch,
                                  call->seq_k);

@@ -128,6 +128,7 @@ typedef struct decode_state {
     cl_kernel kernel, reduce;
     rosace_rope_plan *rope;
     rsc_bias bias;
+    rsc_rerope rerope;
     decode_shape shape;
     unsigned items;      /* of a work-group */
     unsigned lanes;      /* of a work-group of the reduction */
@@ -142,6 +143,7 @@ static void destroy(rosace_attention_plan *plan)
     if (state->reduce) clReleaseKernel(state->reduce);
     rosace_rope_plan_destroy(&state->rope);
     rsc_bias_destroy(&state->bias);
+    rsc_rerope_destroy(&state->rerope);
     rsc_free(plan->context, state);
     plan->state = NULL;
 }
@@ -156,6 +158,8 @@ static rosace_status build(rosace_attention_plan *plan, decode_state *state, con
     rsc_option_int(options, "SOFTCAP", desc->softcap > 0.0f);
     rsc_option_int(options, "LOGN", desc->logn_train_len > 0);
     rsc_option_int(options, "KV_CACHE", desc->cache);
+    if (desc->rerope_window) rsc_option_int(options, "REROPE", 1);
+    if (desc->bias == ROSACE_BIAS_SHAW) rsc_option_int(options, "SHAW", 1);
     rsc_option_int(options, "LANES", state->lanes);
     const rsc_extras_desc extras = rsc_attention_extras(desc);
     rsc_extras_options(&extras, options);
@@ -168,6 +172,7 @@ static rosace_status build(rosace_attention_plan *plan, decode_state *state, con
     if (!status) status = rsc_kernel_create(plan->context, pieces, "decode_reduce", options, &state->reduce);
     if (!status) status = rsc_bias_create(plan->context, &bias, &state->bias);
     if (!status && desc->rope) status = rosace_rope_plan_create(plan->context, desc->rope, &state->rope);
+    if (!status) status = rsc_rerope_create(plan->context, desc, &state->rerope);
     return status;
 }
 
@@ -291,8 +296,13 @@ static rosace_status workspace_bytes(const rosace_attention_plan *plan, size_t b
 
 /* ---- A call ------------------------------------------------------------------------------------------------------ */
 
+/* What the kernel takes: q and k within ReRoPE's window, and beyond. */
+typedef struct operands {
+    rosace_tensor q, k, far_q, far_k;
+} operands;
+
 /* Rotates keys begin .. end-1 into their places of the copy at *to. */
-static rosace_status rotate_keys(const decode_state *state, rsc_chain *chain, const rsc_attention_call *call, int64_t begin,
+static rosace_status rotate_keys(rosace_rope_plan *rope, rsc_chain *chain, const rsc_attention_call *call, int64_t begin,
                                  int64_t end, const rosace_tensor *to)
 {
     if (begin >= end) return ROSACE_OK;
@@ -306,23 +316,43 @@ static rosace_status rotate_keys(const decode_state *state, rsc_chain *chain, co
     args.positions = call->k_positions;
     if (args.positions.ids) args.positions.ids_offset += (size_t)begin * (size_t)args.positions.seq_stride;
     else args.positions.offset += begin;
-    return rsc_rope_chain(state->rope, chain, &args);
+    return rsc_rope_chain(rope, chain, &args);
+}
+
+/* Of the visible keys those from `begin` and before `end`. */
+static rosace_status rotate_visible(rosace_rope_plan *rope, rsc_chain *chain, const rsc_attention_call *call,
+                                    const rosace_mask_tile *visible, int64_t begin, int64_t end, size_t bytes, rosace_tensor *k)
+{
+    const rosace_tensor *from = &call->args->k;
+    const rosace_interval parts[2] = {visible->head, visible->band};
+    *k = rosace_tensor_bhsd(call->workspace, from->dtype, from->shape[0], from->shape[1], from->shape[2], from->shape[3]);
+    k->offset = (call->workspace_offset + bytes) / rosace_dtype_size(from->dtype);
+    rosace_status status = ROSACE_OK;
+    for (int i = 0; i < 2 && !status; i++)
+        status = rotate_keys(rope, chain, call, parts[i].begin < begin ? begin : parts[i].begin,
+                             parts[i].end > end ? end : parts[i].end, k);
+    return status;
 }
 
 /* Puts q and the keys that are visible, rotated, into the workspace behind `bytes` and says where they are. */
 static rosace_status rotate(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call,
-                            const rosace_mask_tile *visible, size_t bytes, rosace_tensor *q, rosace_tensor *k)
+                            const rosace_mask_tile *visible, size_t bytes, operands *to)
 {
     const decode_state *state = plan->state;
-    const rosace_tensor *from = &call->args->k;
-    size_t q_bytes = 0;
+    const int64_t window = plan->desc.rerope_window, all = (int64_t)call->seq_k;
+    size_t q_bytes = 0, k_bytes = 0;
     rosace_status status = rsc_attention_rotated_bytes(plan, call->batch, call->seq_q, plan->desc.n_heads, &q_bytes);
-    if (!status) status = rsc_attention_rotate(state->rope, chain, call, &call->args->q, &call->q_positions, bytes, q);
-    if (status) return status;
-    *k = rosace_tensor_bhsd(call->workspace, from->dtype, from->shape[0], from->shape[1], from->shape[2], from->shape[3]);
-    k->offset = (call->workspace_offset + bytes + q_bytes) / rosace_dtype_size(from->dtype);
-    status = rotate_keys(state, chain, call, visible->head.begin, visible->head.end, k);
-    return status ? status : rotate_keys(state, chain, call, visible->band.begin, visible->band.end, k);
+    if (!status) status = rsc_attention_rotated_bytes(plan, call->batch, call->seq_k, plan->desc.n_kv_heads, &k_bytes);
+    if (!status) status = rsc_attention_rotate(state->rope, chain, call, &call->args->q, &call->q_positions, bytes, &to->q);
+    /* Only the keys that some query sees from nearer than the window, or from further off. */
+    const int64_t near_begin = window ? call->q_offset - window + 1 : 0;
+    const int64_t far_end = call->q_offset + (int64_t)call->seq_q - window;
+    if (!status) status = rotate_visible(state->rope, chain, call, visible, near_begin, all, bytes + q_bytes, &to->k);
+    if (status || !window) return status;
+    bytes += q_bytes + k_bytes;
+    status = rsc_rerope_queries(&state->rerope, state->rope, chain, call, bytes, &to->far_q);
+    if (status || !state->rerope.slow) return status;
+    return rotate_visible(state->rerope.slow, chain, call, visible, 0, far_end, bytes + q_bytes, &to->far_k);
 }
 
 static int64_t length_of(rosace_interval x) { return x.end > x.begin ? x.end - x.begin : 0; }
@@ -402,10 +432,10 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     const rosace_attention_args *args = call->args;
     const rosace_mask_tile visible = visible_to_all(desc, call);
     cl_mem sequences = NULL;
-    rosace_tensor q = args->q, k = args->k;
+    operands from = {.q = args->q, .k = args->k, .far_q = args->q, .far_k = args->k};
     size_t bytes = 0;
     rosace_status status = partial_bytes(plan, call->batch, call->seq_q, call->seq_k, &bytes);
-    if (!status && state->rope) status = rotate(plan, chain, call, &visible, bytes, &q, &k);
+    if (!status && state->rope) status = rotate(plan, chain, call, &visible, bytes, &from);
     size_t table = 0;
     rsc_bias_place biases = {args->bias_params, args->bias_params_offset};
     if (!status) status = bias_begin(plan, call->batch, call->seq_q, call->seq_k, &table);
@@ -417,8 +447,8 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
     const float unit = desc->softcap > 0.0f ? 1.0f / desc->softcap : log2_e;
     const rosace_positions *positions = &call->q_positions;
     rsc_decode_kernel_args packed = {
-        .q = rsc_attention_view_of(&q),
-        .k = rsc_attention_view_of(&k),
+        .q = rsc_attention_view_of(&from.q),
+        .k = rsc_attention_view_of(&from.k),
         .v = rsc_attention_view_of(&args->v),
         .out = rsc_attention_view_of(&args->out),
         .mask = rsc_mask_pack(&desc->mask, call->q_offset, (int64_t)call->seq_k),
@@ -440,21 +470,24 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
         .cap_scale = desc->softcap * log2_e,
         .inverse_log_train = desc->logn_train_len > 0 ? (float)(1.0 / log((double)desc->logn_train_len)) : 0.0f,
     };
-    cut(plan, call, &k, &packed);
+    cut(plan, call, &from.k, &packed);
     const size_t rows = call->batch * desc->n_heads * call->seq_q;
     packed.states_offset = packed.results_offset + rows * packed.splits * desc->head_dim;
 
     /* What is not wanted is never followed, but some drivers take no NULL. */
     const cl_mem lse = args->lse ? args->lse : args->out.mem;
-    const cl_mem bias = rsc_bias_piece(desc->bias) ? biases.mem : q.mem;
-    const cl_mem ids = packed.use_ids ? call->q_positions.ids : q.mem;
+    const cl_mem bias = rsc_bias_piece(desc->bias) ? biases.mem : from.q.mem;
+    const cl_mem ids = packed.use_ids ? call->q_positions.ids : from.q.mem;
     const cl_mem partial = packed.splits > 1 ? call->workspace : args->out.mem;
-    status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(q.mem), RSC_ARG(k.mem), RSC_ARG(args->v.mem),
+    status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(from.q.mem), RSC_ARG(from.k.mem), RSC_ARG(args->v.mem),
                       RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(bias), RSC_ARG(ids), RSC_ARG(partial), RSC_ARG(packed));
     if (!status && desc->cache) status = rsc_cache_set_args(state->kernel, 9, plan->variant->name, &call->cache, call->cache_table);
     const rsc_extras_desc wanted = rsc_attention_extras(desc);
     const rsc_extras extras = rsc_attention_extras_of(args);
     if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, desc->cache ? 11 : 9);
+    if (!status && desc->rerope_window)
+        status = rsc_rerope_set_args(plan, state->kernel, &state->rerope, &from.far_q, &from.far_k);
+    if (!status && desc->bias == ROSACE_BIAS_SHAW) status = rsc_shaw_set_args(plan, state->kernel, args);
     if (!status && call->n_sequences) status = rsc_sequences_table(plan, call, 1, 1, 1, 0, &sequences);
     if (!status) status = rsc_attention_call_arguments(plan, state->kernel, sequences);
     if (status) goto end;

@@ -76,6 +76,7 @@ void rsc_fused_destroy(rosace_attention_plan *plan)
     if (state->kernel) clReleaseKernel(state->kernel);
     rosace_rope_plan_destroy(&state->rope);
     rsc_bias_destroy(&state->bias);
+    rsc_rerope_destroy(&state->rerope);
     rsc_free(plan->context, state);
     plan->state = NULL;
 }
@@ -92,12 +93,15 @@ rosace_status rsc_fused_build(rosace_attention_plan *plan, rsc_fused_state *stat
     rsc_extras_options(&extras, options);
     rsc_attention_call_options(plan, options);
     rsc_option_int(options, "KV_CACHE", desc->cache);
+    if (desc->rerope_window) rsc_option_int(options, "REROPE", 1);
+    if (desc->bias == ROSACE_BIAS_SHAW) rsc_option_int(options, "SHAW", 1);
     const rsc_bias_desc bias = rsc_attention_bias(desc);
     const char *pieces[3];
     rsc_bias_pieces(desc->bias, piece, pieces);
     rosace_status status = rsc_kernel_create(plan->context, pieces, kernel, options, &state->kernel);
     if (!status) status = rsc_bias_create(plan->context, &bias, &state->bias);
     if (!status && desc->rope) status = rosace_rope_plan_create(plan->context, desc->rope, &state->rope);
+    if (!status) status = rsc_rerope_create(plan->context, desc, &state->rerope);
     return status;
 }
 
@@ -110,16 +114,17 @@ static rosace_status create_cpu(rosace_attention_plan *plan)
     if (!state) return rsc_fail(ROSACE_OUT_OF_MEMORY, "attention plan: no host memory");
     state->queries = tile->vec * tile->vecs;
     state->items = 1;
-    state->per_item = tile->tiles;
+    const bool shaw = desc->bias == ROSACE_BIAS_SHAW, rerope = desc->rerope_window > 0;
+    state->per_item = shaw || rerope ? (tile->tiles + 1) / 2 : tile->tiles; /* tiles of twice the size */
     /* Where values are not finite the sums are taken element by element, so a tile takes up to HEAD_DIM a key for those. */
     const unsigned dim = (unsigned)desc->head_dim;
-    state->turns_of_tile = dim / tile->keys + dim + 2;
-    state->turns_of_item = 2 * ((dim + tile->vec - 1) / tile->vec + 1);
-    state->turns_to_begin = 8 * dim + 300;
+    state->turns_of_tile = (shaw || rerope ? 2 : 1) * (dim / tile->keys) + dim + (shaw ? 40 : 2);
+    state->turns_of_item = (rerope ? 3 : 2) * ((dim + tile->vec - 1) / tile->vec + 1);
+    state->turns_to_begin = (shaw || rerope ? 12 : 8) * dim + 300;
     rsc_options options = {.count = 0};
     rsc_option_int(&options, "VEC", tile->vec);
     rsc_option_int(&options, "VECS", tile->vecs);
-    rsc_option_int(&options, "TILES", tile->tiles);
+    rsc_option_int(&options, "TILES", state->per_item);
     rsc_option_int(&options, "TILE_K", tile->tile_k);
     rsc_option_int(&options, "KEYS", tile->keys);
     rsc_option_int(&options, "DIMS", tile->dims);
@@ -139,18 +144,30 @@ rosace_status rsc_fused_workspace_bytes(const rosace_attention_plan *plan, size_
     return status ? status : rsc_attention_add_biases(plan, &state->bias, batch, seq_q, seq_k, bytes);
 }
 
+/* q and k as scores take them, within ReRoPE's window and beyond. */
+typedef struct operands {
+    rosace_tensor q, k, far_q, far_k;
+} operands;
+
 /* Puts q and k, rotated, into the workspace and says where they are. */
-static rosace_status rotate(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call, rosace_tensor *q,
-                            rosace_tensor *k)
+static rosace_status rotate(rosace_attention_plan *plan, rsc_chain *chain, const rsc_attention_call *call, operands *to)
 {
     const rsc_fused_state *state = plan->state;
     const rosace_attention_desc *desc = &plan->desc;
     size_t q_bytes = 0;
     rosace_status status = rsc_attention_rotated_bytes(plan, call->batch, call->seq_q, desc->n_heads, &q_bytes);
     if (status) return status;
-    status = rsc_attention_rotate(state->rope, chain, call, &call->args->q, &call->q_positions, 0, q);
+    size_t k_bytes = 0;
+    status = rsc_attention_rotated_bytes(plan, call->batch, call->seq_k, desc->n_kv_heads, &k_bytes);
     if (status) return status;
-    return rsc_attention_rotate(state->rope, chain, call, &call->args->k, &call->k_positions, q_bytes, k);
+    status = rsc_attention_rotate(state->rope, chain, call, &call->args->q, &call->q_positions, 0, &to->q);
+    if (status) return status;
+    status = rsc_attention_rotate(state->rope, chain, call, &call->args->k, &call->k_positions, q_bytes, &to->k);
+    if (status || !desc->rerope_window) return status;
+    status = rsc_rerope_queries(&state->rerope, state->rope, chain, call, q_bytes + k_bytes, &to->far_q);
+    if (status || !state->rerope.slow) return status;
+    return rsc_attention_rotate(state->rerope.slow, chain, call, &call->args->k, &call->k_positions, 2 * q_bytes + k_bytes,
+                                &to->far_k);
 }
 
 /* ---- A call ------------------------------------------------------------------------------------------------------ */
@@ -200,8 +217,9 @@ static rosace_status limit_loops(const rosace_attention_plan *plan, const rsc_at
 }
 
 static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const rsc_attention_call *call,
-                                      const rosace_tensor *q, const rosace_tensor *k, size_t bias_offset, size_t per_item)
+                                      const operands *from, size_t bias_offset, size_t per_item)
 {
+    const rosace_tensor *q = &from->q, *k = &from->k;
     static const float log2_e = 1.44269504f;
     const rosace_attention_desc *desc = &plan->desc;
     const rosace_attention_args *args = call->args;
@@ -229,7 +247,7 @@ static rsc_attention_kernel_args pack(const rosace_attention_plan *plan, const r
         .per_item = (uint32_t)per_item,
         .near_heads = k->stride[2] < k->stride[1] ? (uint32_t)desc->n_kv_heads : 1,
         .has_lse = args->lse != NULL,
-        .aligned = is_aligned(q) && is_aligned(k) && is_aligned(&args->v) && is_aligned(&args->out),
+        .aligned = is_aligned(q) && is_aligned(k) && is_aligned(&from->far_k) && is_aligned(&args->v) && is_aligned(&args->out),
         .use_ids = desc->logn_train_len > 0 && positions->ids != NULL,
         .q_scale = desc->scale * unit,
         .bias_scale = unit,
@@ -255,10 +273,10 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
 {
     const rsc_fused_state *state = plan->state;
     const rosace_attention_args *args = call->args;
-    rosace_tensor q = args->q, k = args->k;
+    operands from = {.q = args->q, .k = args->k, .far_q = args->q, .far_k = args->k};
     size_t per_item = tiles_per_item(plan, call);
     rosace_status status = limit_loops(plan, call, &per_item);
-    if (!status && state->rope) status = rotate(plan, chain, call, &q, &k);
+    if (!status && state->rope) status = rotate(plan, chain, call, &from);
     size_t table = 0;
     rsc_bias_place bias = {args->bias_params, args->bias_params_offset};
     if (!status) status = rsc_attention_add_rotated(plan, call->batch, call->seq_q, call->seq_k, &table);
@@ -266,7 +284,7 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
         status = rsc_bias_chain(&state->bias, chain, &plan->desc.mask, call->q_offset, plan->desc.n_heads, call->longest_q,
                                 call->longest_k, bias, call->workspace, call->workspace_offset + table, &bias);
     if (status) return status;
-    rsc_attention_kernel_args packed = pack(plan, call, &q, &k, bias.offset, per_item);
+    rsc_attention_kernel_args packed = pack(plan, call, &from, bias.offset, per_item);
     const size_t heads_of_slot = state->flat ? 1 : packed.group; /* whose tiles are numbered together */
     size_t slots = 0;
     cl_mem sequences = NULL;
@@ -278,9 +296,9 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
     }
     /* What is not wanted is never followed, but some drivers take no NULL. */
     const cl_mem lse = args->lse ? args->lse : args->out.mem;
-    const cl_mem params = rsc_bias_piece(plan->desc.bias) ? bias.mem : q.mem;
-    const cl_mem ids = packed.use_ids ? call->q_positions.ids : q.mem;
-    status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(q.mem), RSC_ARG(k.mem), RSC_ARG(args->v.mem),
+    const cl_mem params = rsc_bias_piece(plan->desc.bias) ? bias.mem : from.q.mem;
+    const cl_mem ids = packed.use_ids ? call->q_positions.ids : from.q.mem;
+    status = RSC_ARGS(state->kernel, plan->variant->name, RSC_ARG(from.q.mem), RSC_ARG(from.k.mem), RSC_ARG(args->v.mem),
                       RSC_ARG(args->out.mem), RSC_ARG(lse), RSC_ARG(params), RSC_ARG(ids), RSC_ARG(packed));
     if (!status && plan->desc.cache)
         status = rsc_cache_set_args(state->kernel, 8, plan->variant->name, &call->cache, call->cache_table);
@@ -288,6 +306,9 @@ rosace_status rsc_fused_enqueue(rosace_attention_plan *plan, rsc_chain *chain, c
     const rsc_extras extras = rsc_attention_extras_of(args);
     if (!status) status = rsc_extras_set(&wanted, &extras, state->kernel, plan->variant->name, plan->desc.cache ? 10 : 8);
     if (!status) status = rsc_attention_call_arguments(plan, state->kernel, sequences);
+    if (!status && plan->desc.rerope_window)
+        status = rsc_rerope_set_args(plan, state->kernel, &state->rerope, &from.far_q, &from.far_k);
+    if (!status && plan->desc.bias == ROSACE_BIAS_SHAW) status = rsc_shaw_set_args(plan, state->kernel, args);
     if (status) goto end;
     size_t groups = ((size_t)packed.tiles * packed.group + packed.per_item - 1) / packed.per_item, items = 0;
     if (sequences) groups = slots * packed.group / heads_of_slot;

@@ -11,6 +11,7 @@ typedef struct rsc_fused_state {
     cl_kernel kernel;
     rosace_rope_plan *rope;
     rsc_bias bias;
+    rsc_rerope rerope;
     unsigned queries;  /* rows of a tile */
     unsigned items;    /* of a work-group */
     unsigned per_item; /* tiles of a work-group, at most */

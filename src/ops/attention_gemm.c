@@ -8,7 +8,7 @@
  * z counts batches and heads, r the rows of a block. Scores are fp32 whatever the tensors are; with other tensors than fp32 the result
  * is put together in fp32, too, and rounded once. This path has every feature, since each is a step of its own here:
  *   rope      q and k are rotated into workspace first
- *   ReRoPE    a second block of scores from q rotated to rerope_window and k as it is
+ *   ReRoPE    a second block of scores, from what lies beyond the window
  *   Shaw      q * key_table^T before the softmax gathers it by distance; sums of probabilities by distance times value_table
  *   biases by distance, log-n, softcap     in the softmax kernel, from a table in the workspace where they are one
  */
@@ -38,8 +38,7 @@ typedef struct gemm_state {
     rsc_matmul *shaw_key, *shaw_value;
     cl_kernel round; /* NULL with fp32 */
     rosace_rope_plan *rope;
-    float attention_factor; /* of the rope */
-    cl_mem far_position;    /* int32: rerope_window */
+    rsc_rerope rerope;
     rsc_bias bias;
 } gemm_state;
 
@@ -79,21 +78,9 @@ static void destroy(rosace_attention_plan *plan)
     rsc_matmul_destroy(&state->shaw_value);
     rosace_rope_plan_destroy(&state->rope);
     if (state->round) clReleaseKernel(state->round);
-    if (state->far_position) clReleaseMemObject(state->far_position);
+    rsc_rerope_destroy(&state->rerope);
     rsc_free(plan->context, state);
     plan->state = NULL;
-}
-
-static rosace_status create_rope(rosace_attention_plan *plan, gemm_state *state)
-{
-    double factor = 1.0;
-    rosace_status status = rosace_rope_frequencies(plan->desc.rope, NULL, &factor);
-    if (!status) status = rosace_rope_plan_create(plan->context, plan->desc.rope, &state->rope);
-    state->attention_factor = (float)factor;
-    if (status || !plan->desc.rerope_window) return status;
-    const cl_int position = (cl_int)plan->desc.rerope_window;
-    return rsc_buffer_create(plan->context, sizeof position, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, &position,
-                             "ReRoPE position", &state->far_position);
 }
 
 static rosace_status create_round(rosace_attention_plan *plan, gemm_state *state)
@@ -135,7 +122,8 @@ static rosace_status create(rosace_attention_plan *plan)
     if (!status && desc->bias == ROSACE_BIAS_SHAW)
         status = rsc_matmul_create(plan->context, &shaw_value, &state->shaw_value);
     if (!status && dtype != ROSACE_F32) status = create_round(plan, state);
-    if (!status && desc->rope) status = create_rope(plan, state);
+    if (!status && desc->rope) status = rosace_rope_plan_create(plan->context, desc->rope, &state->rope);
+    if (!status) status = rsc_rerope_create(plan->context, desc, &state->rerope);
     return status;
 }
 
@@ -143,7 +131,7 @@ static rosace_status create(rosace_attention_plan *plan)
 
 /* Where things stand in the workspace, in bytes from its start, and what a step covers. */
 typedef struct layout {
-    size_t q, k, q_far;                   /* rotated, packed [batch, heads, seq, head_dim] */
+    size_t q, k, q_far, k_far;                   /* rotated, packed [batch, heads, seq, head_dim] */
     size_t bias;                          /* the table of a bias by distance */
     size_t scores, far, shaw, histogram;  /* fp32 [matrices, rows, row_stride or distances] */
     size_t out;                           /* fp32 [matrices, rows, head_dim], for fp16 only */
@@ -240,6 +228,8 @@ static bool lay_out(const rosace_attention_plan *plan, size_t batch, size_t seq_
             !take4(l, &l->k, batch, seq_k, desc->n_kv_heads, desc->head_dim, element))
             return false;
         if (desc->rerope_window && !take4(l, &l->q_far, batch, seq_q, desc->n_heads, desc->head_dim, element)) return false;
+        if (desc->rerope_leak > 0.0 && !take4(l, &l->k_far, batch, seq_k, desc->n_kv_heads, desc->head_dim, element))
+            return false;
     }
     const gemm_state *state = plan->state;
     size_t start, bias_bytes;
@@ -268,7 +258,7 @@ typedef struct run {
     rsc_chain *chain;
     const rsc_attention_call *call;
     layout at;
-    rosace_tensor q, k, q_far; /* as the scores take them: rotated or as given */
+    rosace_tensor q, k, q_far, k_far; /* as the scores take them: rotated or as given */
     rsc_bias_place bias;       /* of the softmax kernel */
     /* The step: rows [row, row + rows) of `heads` heads from head on in `batches` batches from batch on. */
     size_t row, rows, batch, batches, head, heads;
@@ -285,11 +275,12 @@ static rosace_status rotate(run *r)
     const rosace_tensor *q = &call->args->q, *k = &call->args->k;
     rosace_rope_plan *rope = r->state->rope;
     rosace_status status = rsc_attention_rotate(rope, r->chain, call, q, &call->q_positions, r->at.q, &r->q);
-    if (!status && r->plan->desc.rerope_window) {
-        const rosace_positions far = {.ids = r->state->far_position}; /* strides 0: one position for all */
-        status = rsc_attention_rotate(rope, r->chain, call, q, &far, r->at.q_far, &r->q_far);
-    }
     if (!status) status = rsc_attention_rotate(rope, r->chain, call, k, &call->k_positions, r->at.k, &r->k);
+    if (status || !r->plan->desc.rerope_window) return status;
+    const rsc_rerope *rerope = &r->state->rerope;
+    status = rsc_rerope_queries(rerope, rope, r->chain, call, r->at.q_far, &r->q_far);
+    if (!status && rerope->slow)
+        status = rsc_attention_rotate(rerope->slow, r->chain, call, k, &call->k_positions, r->at.k_far, &r->k_far);
     return status;
 }
 
@@ -425,7 +416,7 @@ static rosace_status softmax(const run *r)
                  .rerope_window = (int32_t)desc->rerope_window,
                  .scale = desc->scale,
                  .softcap = desc->softcap,
-                 .far_scale = r->state->attention_factor, /* q has its own already, k has none */
+                 .far_scale = r->state->rerope.scale,
                  .inverse_log_train = logn ? (float)(1.0 / log((double)desc->logn_train_len)) : 0.0f}};
     return rsc_softmax_chain(&r->state->softmax, r->chain, &call);
 }
@@ -492,7 +483,7 @@ static rosace_status step(const run *r)
 {
     const rosace_attention_desc *desc = &r->plan->desc;
     rosace_status status = scores(r, &r->q, &r->k, r->at.scores);
-    if (!status && desc->rerope_window) status = scores(r, &r->q_far, &r->call->args->k, r->at.far);
+    if (!status && desc->rerope_window) status = scores(r, &r->q_far, &r->k_far, r->at.far);
     if (!status && r->at.distances && r->call->args->shaw_key) status = shaw_key(r);
     if (!status) status = softmax(r);
     if (!status) status = values(r);
@@ -520,7 +511,7 @@ static rosace_status enqueue(rosace_attention_plan *plan, rsc_chain *chain, cons
 {
     if (call->n_sequences) return rsc_sequences_each(plan, chain, call, enqueue);
     run r = {.plan = plan, .state = plan->state, .chain = chain, .call = call, .q = call->args->q, .k = call->args->k,
-             .mask = plan->desc.mask};
+             .k_far = call->args->k, .mask = plan->desc.mask};
     if (!lay_out(plan, call->batch, call->seq_q, call->seq_k, &r.at))
         return rsc_fail(ROSACE_INVALID_ARGUMENT, "workspace: its size overflows");
     rosace_status status = plan->desc.rope ? rotate(&r) : ROSACE_OK;

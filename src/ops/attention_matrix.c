@@ -166,6 +166,14 @@ static bool accepts(const rosace_device_info *device, const rosace_attention_des
                  desc->head_dim, device->max_work_group_size, (unsigned long long)device->local_memory_bytes);
         return false;
     }
+    if (desc->bias == ROSACE_BIAS_SHAW) {
+        snprintf(reason, bytes, "ROSACE_BIAS_SHAW: attention_gpu and path gemm have it");
+        return false;
+    }
+    if (desc->rerope_window) {
+        snprintf(reason, bytes, "rerope_window %lld: attention_gpu and path gemm have it", (long long)desc->rerope_window);
+        return false;
+    }
     return rsc_attention_has_positions(desc, reason, bytes) && rsc_attention_has_rows(desc, reason, bytes);
 }
 

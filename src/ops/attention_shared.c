@@ -9,12 +9,22 @@
 
 bool rsc_attention_has_positions(const rosace_attention_desc *desc, char *reason, size_t reason_bytes)
 {
-    if (desc->bias == ROSACE_BIAS_SHAW) {
-        snprintf(reason, reason_bytes, "ROSACE_BIAS_SHAW: path gemm has it");
+    if (desc->varlen && (desc->bias == ROSACE_BIAS_SHAW || desc->rerope_window)) {
+        snprintf(reason, reason_bytes, "varlen with %s: path gemm has both together",
+                 desc->rerope_window ? "rerope_window" : "ROSACE_BIAS_SHAW");
         return false;
     }
-    if (desc->rerope_window) {
-        snprintf(reason, reason_bytes, "rerope_window %lld: path gemm has it", (long long)desc->rerope_window);
+    if (desc->head_window_left && (desc->bias == ROSACE_BIAS_SHAW || desc->rerope_window)) {
+        snprintf(reason, reason_bytes, "head_window_left with %s: path gemm has both together",
+                 desc->rerope_window ? "rerope_window" : "ROSACE_BIAS_SHAW");
+        return false;
+    }
+    if (desc->cache && desc->bias == ROSACE_BIAS_SHAW) {
+        snprintf(reason, reason_bytes, "cache with ROSACE_BIAS_SHAW: every path has it for tensors of keys and values alone");
+        return false;
+    }
+    if (desc->bias == ROSACE_BIAS_SHAW && desc->rope) { /* the table is for queries that are not rotated */
+        snprintf(reason, reason_bytes, "ROSACE_BIAS_SHAW with rope: path gemm has both together");
         return false;
     }
     return true;
@@ -79,7 +89,7 @@ rosace_status rsc_attention_add_rotated(const rosace_attention_plan *plan, size_
     rosace_status status = rsc_attention_rotated_bytes(plan, batch, seq_q, plan->desc.n_heads, &q);
     if (!status) status = rsc_attention_rotated_bytes(plan, batch, seq_k, plan->desc.n_kv_heads, &k);
     if (!status && (!rsc_add(*bytes, q, bytes) || !rsc_add(*bytes, k, bytes))) status = overflow(batch, seq_q, seq_k);
-    return status;
+    return status ? status : rsc_rerope_add_bytes(plan, batch, seq_q, seq_k, bytes);
 }
 
 rosace_status rsc_attention_add_biases(const rosace_attention_plan *plan, const rsc_bias *bias, size_t batch, size_t seq_q,
@@ -108,4 +118,14 @@ rosace_status rsc_attention_rotate(rosace_rope_plan *rope, rsc_chain *chain, con
 rsc_attention_view rsc_attention_view_of(const rosace_tensor *t)
 {
     return (rsc_attention_view){t->offset, (uint64_t)t->stride[0], (uint64_t)t->stride[1], (uint64_t)t->stride[2]};
+}
+
+rosace_status rsc_attention_set_last(const rosace_attention_plan *plan, cl_kernel kernel, const char *what, const rsc_arg *args, cl_uint count)
+{
+    cl_uint all = 0;
+    cl_int code = clGetKernelInfo(kernel, CL_KERNEL_NUM_ARGS, sizeof all, &all, NULL);
+    if (code) return rsc_fail_cl(code, "%s: clGetKernelInfo CL_KERNEL_NUM_ARGS", what);
+    all -= (plan->visited != NULL) + count; /* the count of what is visited follows */
+    for (cl_uint i = 0; i < count && !code; i++) code = clSetKernelArg(kernel, all + i, args[i].bytes, args[i].value);
+    return code ? rsc_fail_cl(code, "%s: clSetKernelArg", what) : ROSACE_OK;
 }

@@ -27,11 +27,12 @@ struct rosace_rope_plan {
 /* ---- Plan -------------------------------------------------------------------------------------------------------- */
 
 /* The words of the frequencies, of the axes, of xPos, and a 0, for ids of one position for all tokens. */
-static rosace_status upload_frequencies(rosace_rope_plan *plan, const rosace_rope_desc *from) {
+static rosace_status upload_frequencies(rosace_rope_plan *plan, const rosace_rope_desc *from, double slower) {
     double frequencies[512], factor;
     uint32_t words[5 * 512 + 1];
     const size_t pairs = plan->desc.rotary_dim / 2;
     rsc_rope_fill(&plan->desc, frequencies, &factor);
+    for (size_t i = 0; i < pairs; i++) frequencies[i] /= slower;
     rsc_turn_words(frequencies, pairs, words);
     rsc_rope_axes(&plan->desc, words + 2 * pairs);
     rsc_rope_xpos(&plan->desc, words + 3 * pairs);
@@ -83,16 +84,17 @@ rosace_status rosace_rope_plan_create(rosace_context *context, const rosace_rope
     return rsc_rope_plan_create_as(context, desc, rosace_context_device_info(context)->device_class, out);
 }
 
-/* `checked`, or what turns keys rotated by `from` into keys rotated by `checked`, both at their own position. */
+/* `checked` with all frequencies divided by `slower`, or what turns keys rotated by `from` into keys rotated by `checked`, both
+ * at their own position. */
 static rosace_status create(rosace_context *context, const rosace_rope_desc *from, const rosace_rope_desc *checked,
-                            rosace_device_class device_class, rosace_rope_plan **out) {
+                            double slower, rosace_device_class device_class, rosace_rope_plan **out) {
     rosace_status status;
     rosace_rope_plan *plan = rsc_calloc(context, 1, sizeof *plan);
     if (!plan) return rsc_fail(ROSACE_OUT_OF_MEMORY, "rope plan: no host memory");
     plan->context = context;
     plan->desc = *checked;
     plan->rows = rsc_token_rows_for(rosace_context_device_info(context), device_class, checked->dtype);
-    status = upload_frequencies(plan, from);
+    status = upload_frequencies(plan, from, slower);
     if (status) goto fail;
     plan->desc.scaling.short_factor = plan->desc.scaling.long_factor = NULL; /* the caller's, and used */
     status = build_kernel(plan, false, &plan->kernel);
@@ -109,7 +111,15 @@ rosace_status rsc_rope_plan_create_as(rosace_context *context, const rosace_rope
                                       rosace_device_class device_class, rosace_rope_plan **out) {
     rosace_rope_desc checked;
     const rosace_status status = rsc_rope_check_desc(desc, &checked);
-    return status ? status : create(context, NULL, &checked, device_class, out);
+    return status ? status : create(context, NULL, &checked, 1.0, device_class, out);
+}
+
+rosace_status rsc_rope_plan_create_slower(rosace_context *context, const rosace_rope_desc *desc, double slower,
+                                          rosace_rope_plan **out) {
+    rosace_rope_desc checked;
+    const rosace_status status = rsc_rope_check_desc(desc, &checked);
+    return status ? status
+                  : create(context, NULL, &checked, slower, rosace_context_device_info(context)->device_class, out);
 }
 
 void rosace_rope_plan_destroy(rosace_rope_plan **plan) {
@@ -440,8 +450,8 @@ static rosace_status make_move(rosace_context *context, const void *desc, void *
     move_plan *self = rsc_calloc(context, 1, sizeof *self);
     if (!self) return rsc_fail(ROSACE_OUT_OF_MEMORY, "rope move: no host memory");
     self->context = context;
-    rosace_status status = create(context, NULL, &descs->to, device_class, &self->shift);
-    if (!status && !descs->same) status = create(context, &descs->from, &descs->to, device_class, &self->change);
+    rosace_status status = create(context, NULL, &descs->to, 1.0, device_class, &self->shift);
+    if (!status && !descs->same) status = create(context, &descs->from, &descs->to, 1.0, device_class, &self->change);
     if (status) {
         drop_move(self);
         return status;

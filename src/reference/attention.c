@@ -82,7 +82,8 @@ typedef struct problem {
     int64_t reach; /* Shaw's distances, -reach to reach; 0: none */
     int32_t *q_at, *k_at;    /* positions */
     double *q_near, *k_near; /* turned to where each token stands */
-    double *q_far, *k_far;   /* ReRoPE: any pair of them is rerope_window apart */
+    double *q_far, *k_far;   /* ReRoPE: any pair of them is rerope_window apart. Leaky: at their positions / rerope_leak,
+                                queries rerope_window * (1 - 1 / rerope_leak) further */
     double *weights;         /* one row: scores, then probabilities */
 } problem;
 
@@ -122,6 +123,24 @@ static double *turned_alike(const problem *p, size_t seq, size_t heads, int64_t 
     return copy;
 }
 
+/* A copy turned to positions / slower + ahead, which may be fractions. */
+static double *turned_slowly(const problem *p, size_t seq, size_t heads, const int32_t *at, double slower, double ahead,
+                             const double *x)
+{
+    size_t batch = p->args->batch, count = batch * seq * heads * p->dim;
+    double *copy = malloc(count * sizeof *copy);
+    if (!copy || !at) {
+        free(copy);
+        return NULL;
+    }
+    memcpy(copy, x, count * sizeof *copy);
+    rosace_rope_desc rope = *p->desc->rope;
+    rope.head_dim = p->dim;
+    for (size_t token = 0; token < batch * seq; token++)
+        ref_rope_at(&rope, heads, (long double)at[token] / (long double)slower + (long double)ahead, copy + token * heads * p->dim);
+    return copy;
+}
+
 static bool prepare(problem *p)
 {
     const ref_attention_args *args = p->args;
@@ -130,7 +149,11 @@ static bool prepare(problem *p)
     p->k_at = positions(args->batch, args->seq_k, args->k_positions, 0, 1);
     p->q_near = turned(p, args->seq_q, p->heads, p->q_at, args->q);
     p->k_near = turned(p, args->seq_k, p->kv_heads, p->k_at, args->k);
-    if (p->desc->rerope_window) {
+    if (p->desc->rerope_window && p->desc->rerope_leak != 0) {
+        const double leak = p->desc->rerope_leak, ahead = (double)p->desc->rerope_window * (1 - 1 / leak);
+        p->q_far = turned_slowly(p, args->seq_q, p->heads, p->q_at, leak, ahead, args->q);
+        p->k_far = turned_slowly(p, args->seq_k, p->kv_heads, p->k_at, leak, 0, args->k);
+    } else if (p->desc->rerope_window) {
         p->q_far = turned_alike(p, args->seq_q, p->heads, p->desc->rerope_window, args->q);
         p->k_far = turned_alike(p, args->seq_k, p->kv_heads, 0, args->k);
     }

@@ -14,6 +14,8 @@
 void ref_rope_frequencies(const rosace_rope_desc *desc, double *frequencies, double *attention_factor);
 /* x [batch, seq, heads, head_dim] in place; positions [axes, batch*seq] */
 void ref_rope(const rosace_rope_desc *desc, size_t batch, size_t seq, size_t heads, const int32_t *positions, double *x);
+/* The heads of one token, in place, at any position, of one axis: it may be a fraction. */
+void ref_rope_at(const rosace_rope_desc *desc, size_t heads, long double position, double *token);
 /* xPos: x is of queries, or of keys; as ref_rope without it. */
 void ref_xpos(const rosace_rope_desc *desc, size_t batch, size_t seq, size_t heads, const int32_t *positions, bool keys, double *x);
 /* x [batch, seq, width] in place */

@@ -142,26 +142,33 @@ static size_t axis_of(const rosace_rope_desc *desc, size_t i)
     return a;
 }
 
+/* Pair i of the heads of a token, turned by an angle. */
+static void turn(const rosace_rope_desc *desc, size_t i, size_t heads, long double angle, double *token)
+{
+    const size_t half = rotary_dim(desc) / 2;
+    const size_t a = desc->interleaved ? 2 * i : i, b = desc->interleaved ? 2 * i + 1 : i + half;
+    const double c = attention_factor_of(desc), cosine = (double)cosl(angle);
+    const double sine = desc->inverse ? -(double)sinl(angle) : (double)sinl(angle);
+    for (size_t h = 0; h < heads; h++) {
+        double *vector = token + h * desc->head_dim;
+        const double xa = vector[a], xb = vector[b];
+        vector[a] = c * (xa * cosine - xb * sine);
+        vector[b] = c * (xb * cosine + xa * sine);
+    }
+}
+
+void ref_rope_at(const rosace_rope_desc *desc, size_t heads, long double position, double *token)
+{
+    for (size_t i = 0; i < rotary_dim(desc) / 2; i++)
+        turn(desc, i, heads, position * frequency(desc, i), token);
+}
+
 void ref_rope(const rosace_rope_desc *desc, size_t batch, size_t seq, size_t heads, const int32_t *positions, double *x)
 {
-    size_t half = rotary_dim(desc) / 2;
-    double c = attention_factor_of(desc);
-    for (size_t i = 0; i < half; i++) {
-        long double f = frequency(desc, i);
-        size_t a = desc->interleaved ? 2 * i : i;
-        size_t b = desc->interleaved ? 2 * i + 1 : i + half;
-        for (size_t token = 0; token < batch * seq; token++) {
-            long double angle = (long double)positions[axis_of(desc, i) * batch * seq + token] * f;
-            double cosine = (double)cosl(angle), sine = (double)sinl(angle);
-            if (desc->inverse)
-                sine = -sine;
-            for (size_t h = 0; h < heads; h++) {
-                double *vector = x + (token * heads + h) * desc->head_dim;
-                double xa = vector[a], xb = vector[b];
-                vector[a] = c * (xa * cosine - xb * sine);
-                vector[b] = c * (xb * cosine + xa * sine);
-            }
-        }
+    for (size_t i = 0; i < rotary_dim(desc) / 2; i++) {
+        const long double f = frequency(desc, i);
+        for (size_t token = 0; token < batch * seq; token++)
+            turn(desc, i, heads, (long double)positions[axis_of(desc, i) * batch * seq + token] * f, x + token * heads * desc->head_dim);
     }
 }
 

@@ -183,7 +183,7 @@ def test_every_system_of_every_kind():
     args = [*folders, "--text", text, "--lengths", "17" if SMALL else "16,24", "--windows", WINDOWS]
     report = run.evaluate(*args)
     names = [s["name"] for s in report["series"]]
-    systems = ["rope", "window", "window+sinks", "window+sinks+rerope", "bca", "rerope", "pi", "ntk", "yarn", "logn",
+    systems = ["rope", "window", "window+sinks", "window+sinks+rerope", "bca", "rerope", "leaky-rerope", "pi", "ntk", "yarn", "logn",
                "window+logn"]
     wanted = ["rope/" + s for s in systems]
     wanted += [f"{kind}/{s}" for kind in windowed for s in (kind, "window")] + ["hwfa/hwfa"]
@@ -238,7 +238,7 @@ def test_bad_arguments():
     refuse(1, "'alibi' does not fit", *good, "--positions", "alibi")
     for lengths in ("", "0", "-3", "12,", "12x", "1e3", "99999999999999999999"):
         refuse(2, "--lengths", model, "--text", text, "--lengths", lengths)
-    for option in ("--window", "--sinks", "--block", "--rerope-window", "--windows", "--last"):
+    for option in ("--window", "--sinks", "--block", "--rerope-window", "--rerope-leak", "--windows", "--last"):
         refuse(2, option, *good, option, "many")
         refuse(2, option, *good, option, "-1")
     refuse(2, "--path", *good, "--path", "magic")

@@ -11,7 +11,7 @@ import os
 from program import Runner
 
 TOLERANCE = 1e-3
-OPTIONS = {"window_left": "--window", "sinks": "--sinks", "block": "--block", "rerope": "--rerope-window"}
+OPTIONS = {"window_left": "--window", "sinks": "--sinks", "block": "--block", "rerope": "--rerope-window", "leak": "--rerope-leak"}
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("rosace", help="the program")

@@ -294,6 +294,48 @@ def attention():
     golden.write()
 
 
+def relative():
+    golden = Golden("relative.txt", "Attention of torch with clipped relative positions (Shaw et al. 2018) and with ReRoPE (Su 2023)")
+    SHAW, LENGTH = 2, 40
+    place = torch.arange(LENGTH)
+    distance = place[:, None] - place
+    for name, reach, options, hidden in (("shaw", 3, {}, distance < -LENGTH),
+                                         ("shaw_window", 30, dict(causal=1, window_left=33), (distance < 0) | (distance > 33))):
+        key, value = random(2 * reach + 1, 16), random(2 * reach + 1, 16)
+        index = distance.clamp(-reach, reach) + reach
+
+        def shaw(q, k, v):
+            score = (q @ k.mT + torch.einsum("bhmd,mnd->bhmn", q, key.double()[index])) / 4
+            score = score.masked_fill(hidden, -float("inf"))
+            weight = score.softmax(-1)
+            return weight @ v + torch.einsum("bhmn,mnd->bhmd", weight, value.double()[index]), score.logsumexp(-1)
+
+        attention_case(golden, name, shaw, heads=1, kv_heads=1, seq_q=LENGTH, seq_k=LENGTH, **options, bias=SHAW,
+                       bias_max_distance=reach, shaw_key=key, shaw_value=value)
+
+    frequency = 10000.0 ** (-torch.arange(0, 16, 2, dtype=torch.float64) / 16)
+
+    def turned(x, position):
+        angle = torch.cat([position[:, None] * frequency] * 2, -1)[None]
+        return llama.apply_rotary_pos_emb(x, x, angle.cos(), angle.sin())[0]
+
+    for name, leak in ("rerope", 0), ("rerope_leaky", 2.5):
+
+        def rerope(q, k, v, window=10):
+            at = place.double()
+            if leak:
+                far = turned(q, at / leak + window * (1 - 1 / leak)) @ turned(k, at / leak).mT
+            else:
+                far = turned(q, torch.full_like(at, window)) @ k.mT
+            score = torch.where(distance < window, turned(q, at) @ turned(k, at).mT, far) / 4
+            score = score.masked_fill(distance < 0, -float("inf"))
+            return score.softmax(-1) @ v, score.logsumexp(-1)
+
+        attention_case(golden, name, rerope, heads=1, kv_heads=1, seq_q=LENGTH, seq_k=LENGTH, causal=1, rerope_window=10,
+                       rerope_leak=leak)
+    golden.write()
+
+
 def extras():
     golden = Golden("attention_extras.txt", "Attention of torch and transformers with what a call may bring beside a bias by distance")
     # gpt-oss's own function; its lse is not among what it returns
@@ -448,6 +490,6 @@ def bf16():
 
 
 if __name__ == "__main__":
-    for make in rope, mask, attention, extras, varlen, layers, bf16, gradients:
+    for make in rope, mask, attention, relative, extras, varlen, layers, bf16, gradients:
         torch.manual_seed(1)
         make()

@@ -166,6 +166,13 @@ CL_API_ENTRY cl_int CL_API_CALL clGetKernelWorkGroupInfo(cl_kernel kernel, cl_de
     return CL_INVALID_VALUE;
 }
 
+CL_API_ENTRY cl_int CL_API_CALL clGetKernelInfo(cl_kernel kernel, cl_kernel_info what, size_t room, void *out, size_t *needed)
+{
+    (void)kernel;
+    if (what == CL_KERNEL_NUM_ARGS) return ANSWER(cl_uint, 16);
+    return CL_INVALID_VALUE;
+}
+
 /* ---- Everything else ------------------------------------------------------------------------------------------------ */
 
 CL_API_ENTRY cl_context CL_API_CALL clCreateContext(const cl_context_properties *properties, cl_uint count,

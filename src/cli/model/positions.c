@@ -19,42 +19,44 @@ enum {
 const position_system position_systems[] = {
     /* name                fits                 window sinks  block  rerope logn   scaling */
     {"rope",                POSITION_ROPE,       false, false, false, false, false, 0,
-     "rotary embedding as trained"},
+     "rotary embedding as trained", false},
     {"alibi",               POSITION_ALIBI,      false, false, false, false, false, 0,
-     "linear biases as trained"},
+     "linear biases as trained", false},
     {"sinusoidal",          POSITION_SINUSOIDAL, false, false, false, false, false, 0,
-     "sinusoidal table as trained"},
+     "sinusoidal table as trained", false},
     {"shaw",                POSITION_SHAW,       false, false, false, false, false, 0,
-     "clipped relative positions as trained"},
+     "clipped relative positions as trained", false},
     {"xpos",                POSITION_XPOS,       false, false, false, false, false, 0,
-     "rotary embedding and scores that fall with the distance, as trained"},
+     "rotary embedding and scores that fall with the distance, as trained", false},
     {"kerple",              POSITION_KERPLE,     false, false, false, false, false, 0,
-     "learned logarithmic biases as trained"},
+     "learned logarithmic biases as trained", false},
     {"sandwich",            POSITION_SANDWICH,   false, false, false, false, false, 0,
-     "products of sinusoids as biases, as trained"},
+     "products of sinusoids as biases, as trained", false},
     {"hwfa",                POSITION_HWFA,       false, false, false, false, false, 0,
-     "windows, and a last layer that sees all, as trained"},
+     "windows, and a last layer that sees all, as trained", false},
     {"window",              ANY,                 true,  false, false, false, false, 0,
-     "only the last W keys before a query are visible"},
+     "only the last W keys before a query are visible", false},
     {"window+sinks",        POSITION_ROPE,       true,  true,  false, false, false, 0,
-     "and the first S keys, at their own places"},
+     "and the first S keys, at their own places", false},
     {"window+sinks+rerope", POSITION_ROPE,       true,  true,  false, true,  false, 0,
-     "and the first S keys, never further off than W (LM-Infinite)"},
+     "and the first S keys, never further off than W (LM-Infinite)", false},
     {"bca",                 POSITION_ROPE,       false, false, true,  false, false, 0,
-     "blockwise causal: the query's block of C keys and the one before"},
+     "blockwise causal: the query's block of C keys and the one before", false},
     {"rerope",              POSITION_ROPE,       false, false, false, true,  false, 0,
-     "distances beyond a window look alike (ReRoPE)"},
+     "distances beyond a window look alike (ReRoPE)", false},
+    {"leaky-rerope",        POSITION_ROPE,       false, false, false, true,  false, 0,
+     "distances beyond a window grow K times slower (Leaky ReRoPE)", true},
     {"pi",                  POSITION_ROPE,       false, false, false, false, false, PI,
-     "position interpolation by length / L"},
+     "position interpolation by length / L", false},
     {"ntk",                 POSITION_ROPE,       false, false, false, false, false, NTK,
-     "NTK-aware base by length / L"},
+     "NTK-aware base by length / L", false},
     {"yarn",                POSITION_ROPE,       false, false, false, false, false, YARN,
-     "YaRN by length / L"},
+     "YaRN by length / L", false},
     {"logn",                POSITION_ROPE,       false, false, false, false, true,  0,
-     "queries scaled by log(position) / log(L)"},
+     "queries scaled by log(position) / log(L)", false},
     {"window+logn",         POSITION_ROPE,       true,  false, false, false, true,  0,
-     "window and log-n together"},
-    {NULL, 0, false, false, false, false, false, 0, NULL},
+     "window and log-n together", false},
+    {NULL, 0, false, false, false, false, false, 0, NULL, false},
 };
 /* clang-format on */
 
@@ -86,6 +88,7 @@ position_settings position_resolve(const position_system *system, const position
         .block = either(system->block, settings->block, length / 2),
         .rerope_window = either(system->rerope, settings->rerope_window,
                                 system->window ? (window > 1 ? window : 1) : length - length / 4),
+        .rerope_leak = either(system->leaky, settings->rerope_leak, 16),
     };
 }
 
@@ -104,6 +107,8 @@ void position_label(const position_system *system, const position_settings *sett
         snprintf(out, bytes, "window %lld", window);
     else if (system->block)
         snprintf(out, bytes, "blockwise %lld", block);
+    else if (system->leaky)
+        snprintf(out, bytes, "leaky ReRoPE %lld, 1/%lld", rerope, (long long)settings->rerope_leak);
     else if (system->rerope)
         snprintf(out, bytes, "ReRoPE %lld", rerope);
     else if (system->scaling == PI)
@@ -183,6 +188,7 @@ static bool make_plan(rosace_context *context, const position_system *system, co
     desc.sink_logits = config->sinks;
     describe_bias(config, &desc);
     if (system->rerope && kind->window < 0) desc.rerope_window = settings->rerope_window;
+    if (system->leaky && kind->window < 0) desc.rerope_leak = (double)settings->rerope_leak;
     if ((system->logn && kind->window < 0) || kind->logn) desc.logn_train_len = config->train_length;
 
     rosace_rope_desc rope = describe_rope(system, config, kind, length);

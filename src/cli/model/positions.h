@@ -16,6 +16,7 @@ typedef struct position_system {
     bool logn;                        /* queries scaled with the logarithm of their position */
     rosace_rope_scaling_kind scaling; /* by factor = length / training length */
     const char *about;
+    bool leaky;                       /* with rerope: distances from there on grow settings.rerope_leak times slower */
 } position_system;
 
 enum { POSITION_MAX_SYSTEMS = 32 };
@@ -29,6 +30,7 @@ typedef struct position_settings {
     int64_t sinks;         /* (default 4) */
     int64_t block;         /* (default L / 2) */
     int64_t rerope_window; /* (default 3 L / 4; W beside a window) */
+    int64_t rerope_leak;   /* (default 16) */
 } position_settings;
 
 const position_system *position_find(const char *name);
