@@ -127,6 +127,12 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
     __local float4 weight[TILE_Q * W4];
     __local float *const weights = (__local float *)weight;
     __local int4 bounds[TILE_Q]; /* of a row: its place, end of head, begin and end of band */
+#if LOGN && LANE_XOR
+    __local float scale[TILE_Q]; /* registers that Intel's compiler has not left, with lane_xor */
+#define SCALE_OF(i) scale[y + (i) * DOWN]
+#else
+#define SCALE_OF(i) scale[i]
+#endif
 #if !LANE_XOR
     __local float partial[TILE_Q][ACROSS + 1];
 #endif
@@ -151,9 +157,6 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
 #if KV_CACHE
     __global const int *blocks = CACHE_BLOCKS(batch);
 #endif
-#if SOFTCAP
-    const float cap_scale = args.cap_scale;
-#endif
 #if POSITION_BIAS
     const float bias_scale = args.bias_scale;
     const position_param_type param = position_param(bias_params + args.bias_offset, head);
@@ -170,20 +173,24 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
 
     float4 result[ROWS][FOURS];
     float largest[ROWS], sum[ROWS];
-#if LOGN
+#if LOGN && !LANE_XOR
     float scale[ROWS];
 #endif
     FOR_ROWS
     {
         largest[i] = sink_largest(head);
         sum[i] = x == 0 ? sink_sum(head) : 0.0f;
-#if LOGN
+#if LOGN && !LANE_XOR
         const int m = min(row_first + y + i * DOWN, row_last);
         scale[i] = args.q_scale * logn_factor(LOGN_POSITION(ids, &args, batch, m), args.inverse_log_train);
 #endif
         FOR_FOURS result[i][d] = (float4)(0.0f);
     }
     for (int row = item; row < TILE_Q; row += ITEMS) {
+#if LOGN && LANE_XOR
+        const long position = LOGN_POSITION(ids, &args, batch, min(row_first + row, row_last));
+        scale[row] = args.q_scale * logn_factor(position, args.inverse_log_train);
+#endif
         const long at = min(row_first + row, row_last) + args.mask.q_offset;
         long begin, head_stop, band, band_stop;
         mask_row(&args.mask, at, &begin, &head_stop, &band, &band_stop);
@@ -283,7 +290,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
             {
                 float most = LEAST;
 #if LOGN
-                const float factor = scale[i];
+                const float factor = SCALE_OF(i);
 #else
                 const float factor = args.q_scale;
 #endif
@@ -300,7 +307,7 @@ attention_gpu(__global const STORE *restrict q, __global const STORE *restrict k
                     t = mad(position_bias(param, bound.s0 - key), bias_scale, t);
 #endif
 #if SOFTCAP
-                    t = cap_scale * tanh(t);
+                    t = args.cap_scale * tanh(t);
 #endif
                     if (edge) {
                         const bool seen = key < end && (key < bound.s1 || (key >= bound.s2 && key < bound.s3));

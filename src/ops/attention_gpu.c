@@ -44,7 +44,7 @@ static size_t gpu_tile_bytes(const gpu_tile *t, size_t head_dim)
     const size_t width = 4 * t->across, dim = (head_dim + width - 1) / width * width;
     const size_t keys = t->tile_k * (t->chunk + 4), values = t->values * dim;
     return sizeof(float) * (t->tile_q * (head_dim + 4) + (keys > values ? keys : values) + t->tile_q * (t->tile_k + 4) +
-                            t->tile_q * 4 + t->tile_q * (t->across + 1));
+                            t->tile_q * 4 + t->tile_q + t->tile_q * (t->across + 1));
 }
 
 /* The index-th row that fits, NULL behind the last. */
@@ -140,6 +140,10 @@ static bool accepts_gpu(const rosace_device_info *device, const rosace_attention
     if (!find_gpu_tile(device, desc->head_dim, NULL)) {
         snprintf(reason, reason_bytes, "head_dim %zu: no tile fits work-groups of %zu and %llu bytes of local memory",
                  desc->head_dim, device->max_work_group_size, (unsigned long long)device->local_memory_bytes);
+        return false;
+    }
+    if (desc->bias == ROSACE_BIAS_SHAW && device->has_intel_subgroups && device->device_class != ROSACE_DEVICE_CPU) {
+        snprintf(reason, reason_bytes, "ROSACE_BIAS_SHAW: more registers than work-items of Intel's GPUs have, path gemm has it");
         return false;
     }
     return rsc_attention_has_positions(desc, reason, reason_bytes);
