@@ -109,7 +109,8 @@ static void store_part(FLOATV x, __global STORE *row, int j)
 {
 #if HEAD_DIM % VEC
     if (j == WHOLE) {
-        store8(x.lo, row, WHOLE * VEC);
+        /* PoCL 3.1 makes one aligned store of a vstore_half8 here, and fp16 rows may start anywhere. */
+        for (int i = 0; i < 8; i++) store1(((const float *)&x)[i], row, WHOLE * VEC + i);
         return;
     }
 #endif
