@@ -158,8 +158,10 @@ START_TEST(what_a_choice_cannot_do_is_done_by_another)
     rsc_attention_class(&desc, name, sizeof name);
     ck_assert(rsc_attention_candidate(harness_device_info(), &desc, 0, choice, sizeof choice));
     harness_ok(rsc_tuning_try(context, "attention", name, choice));
-    desc.bias = ROSACE_BIAS_SHAW;
+    rosace_rope_desc rope = ROSACE_ROPE_DESC_DEFAULT;
+    desc.bias = ROSACE_BIAS_SHAW; /* with rope only products have it */
     desc.bias_max_distance = 4;
+    desc.rope = &rope;
     log_text[0] = '\0';
     rosace_attention_plan *plan;
     harness_ok(rosace_attention_plan_create(context, &desc, &plan));
