@@ -173,12 +173,21 @@ static double shortest_of(const rsc_measurement *m)
     return shortest;
 }
 
+/* Of first runs alone, which are of one repeat each: what a row's own first run may be compared with. */
+static double shortest_first(const rsc_measurement *m)
+{
+    double shortest = INFINITY;
+    for (size_t i = 0; i < m->n_rows; i++)
+        if (m->rows[i].runs) shortest = fmin(shortest, m->rows[i].microseconds[0]);
+    return shortest;
+}
+
 static rosace_status run_rounds(const rsc_tunable *tunable, rsc_bench *bench, double deadline, rsc_measurement *m)
 {
     double spent = 0.0;
     unsigned repeats = 1;
     for (unsigned round = 0; round < RSC_TUNE_ROUNDS; round++) {
-        const double best = shortest_of(m);
+        const double best = round > 1 ? shortest_of(m) : shortest_first(m);
         for (size_t i = 0; i < m->n_rows; i++) {
             rsc_row_figures *row = &m->rows[i];
             const double limit = best * (round > 1 ? hopeless_later : hopeless_first);
