@@ -16,8 +16,8 @@
  * neighbours give each core of both kinds: under a causal mask the first have the most to do.
  *
  * Defines: HEAD_DIM a multiple of 8; DTYPE (storage); VEC 4, 8, 16; VECS vectors of queries; TILE_K a multiple of KEYS;
- *   KEYS, DIMS: accumulators of the products are KEYS * VECS and DIMS * VECS vectors; DIMS divides HEAD_DIM; SOFTCAP, LOGN,
- *   SUMS 0 or 1: sums of dt by distance, for the gradient of what a bias has learned.
+ *   KEYS, DIMS: accumulators of the products are KEYS * VECS and DIMS * VECS vectors; DIMS divides HEAD_DIM; SOFTCAP,
+ *   LOGN 0 or 1.
  * A position system that adds a bias is a piece before this one (position/alibi.clh).
  */
 #include "lib/dtype.clh"
@@ -38,9 +38,6 @@
 #endif
 #ifndef DIMS
 #define DIMS 8
-#endif
-#ifndef SUMS
-#define SUMS 0
 #endif
 
 #if HEAD_DIM % 8 || HEAD_DIM % DIMS || TILE_K % KEYS
@@ -279,17 +276,6 @@ INLINED static void add_keys(FLOATV (*to)[ROW], int count, const float *weight, 
         }
 }
 
-#if SUMS
-/* Gradients of scores by distance: the lanes of a key are neighbours there. */
-static void add_sums(__global float *sums, int place, int first, int count, const FLOATV dscore[COPIED][VECS])
-{
-    for (int n = 0; n < count; n++)
-        for (int u = 0; u < VECS; u++) {
-            __global float *at = sums + (place + u * VEC - (first + n));
-            vstorev(vloadv(0, at) + dscore[n][u], 0, at);
-        }
-}
-#endif
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
 backward_cpu(__global const STORE *restrict q, __global const STORE *restrict k, __global const STORE *restrict v,
@@ -313,13 +299,6 @@ backward_cpu(__global const STORE *restrict q, __global const STORE *restrict k,
     FLOATV keys[COPIED][ROW], values[COPIED][ROW], dkeys[COPIED][ROW], dvalues[COPIED][ROW];
     FLOATV weight[COPIED][VECS], dscore[COPIED][VECS];
 
-#if SUMS
-    for (uint g = 0; g < args.group; g++) {
-        __global float *row = workspace + args.sums_offset +
-            (((size_t)block * args.batch + batch) * args.heads + kv_head * args.group + g) * args.sums_stride;
-        for (uint i = 0; i < args.sums_stride; i += VEC) vstorev((FLOATV)(0.0f), 0, row + i);
-    }
-#endif
     for (int first = block_begin; first < block_end; first += TILE_K) {
         const int end = min(first + TILE_K, block_end), count = end - first;
         copy_rows(keys, k + (size_t)first * args.k.seq_stride, args.k.seq_stride, count);
@@ -358,10 +337,6 @@ backward_cpu(__global const STORE *restrict q, __global const STORE *restrict k,
                     add_queries(&t, (const float *)keys[at], own, dscore);
                     add_keys(dvalues + at, own, (const float *)weight, t.drows);
                     add_keys(dkeys + at, own, (const float *)dscore, t.rows);
-#if SUMS
-                    add_sums(workspace + args.sums_offset - args.sums_first +
-                             (((size_t)block * args.batch + batch) * args.heads + head) * args.sums_stride, t.place, from, own, dscore);
-#endif
                 }
                 for (int d = 0; d < HEAD_DIM; d++) FOR_VECS vstorev(t.result[d][u], 0, partial + d * QUERIES + u * VEC);
             }

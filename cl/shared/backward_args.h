@@ -11,18 +11,14 @@ typedef struct rsc_backward_args {
     RSC_U64 lse_offset, delta_offset; /* [batch, heads, seq_q] both */
     RSC_U64 partial_offset;           /* [slots, batch, heads, tiles, HEAD_DIM, QUERIES] */
     RSC_U64 bias_offset;              /* of the position system's parameters */
-    RSC_U64 sums_offset;              /* of sums by distance, [blocks, batch, heads, sums_stride] */
     RSC_I64 ids_offset, ids_batch_stride, ids_seq_stride; /* log-n: position = position_first + (ids or m) */
     RSC_I64 position_first;
-    RSC_I64 sums_first;   /* the distance of a row of sums' entry 0 */
     RSC_U32 batch;
     RSC_U32 heads, group; /* query heads; how many of them share a key/value head */
     RSC_U32 seq_q, tiles; /* tiles of queries */
     RSC_U32 use_ids;
     RSC_U32 block_keys, blocks; /* keys of a block, a multiple of TILE_K; blocks of keys */
     RSC_U32 head_blocks, slots; /* block b has slot b while b < head_blocks, else head_blocks + (b - head_blocks) mod the rest */
-    RSC_U32 sums_stride;
-    RSC_U32 unused;
     /* t2 = q_scale * <q, k> + bias_scale * bias, with a softcap cap_scale * tanh(the same), is a score in units of log 2 */
     float q_scale, bias_scale, cap_scale;
     float inverse_log_train; /* log-n: 1 / ln(training length) */
