@@ -213,16 +213,23 @@ static rosace_status run_elements(rosace_context *context, cl_command_queue queu
     return layer_run(context, queue, entry, plan, what, 1, &global, &local, status, num_wait, wait, event);
 }
 
+/* gate, up and out of `count` elements each; out may be either of the others. */
+static rosace_status check_gate(rosace_context *context, const rosace_array *gate, const rosace_array *up, const rosace_array *out,
+                                size_t count) {
+    rsc_range gate_range, up_range, out_range;
+    rosace_status status = check_count("count", count, SIZE_MAX / 2);
+    if (!status) status = check_array(context, "gate", gate, 1, count, false, &gate_range);
+    if (!status) status = check_array(context, "up", up, 1, count, false, &up_range);
+    if (!status) status = check_array(context, "out", out, 1, count, true, &out_range);
+    if (!status) status = check_in_place("out", out, &out_range, "gate", gate, &gate_range);
+    if (!status) status = check_in_place("out", out, &out_range, "up", up, &up_range);
+    return status;
+}
+
 rosace_status rosace_swiglu(rosace_context *context, cl_command_queue queue, rosace_array gate, rosace_array up,
                             rosace_array out, size_t count, cl_uint num_wait, const cl_event *wait, cl_event *event) {
-    rsc_range gate_range, up_range, out_range;
     rosace_status status = check_context("swiglu", context, queue);
-    if (!status) status = check_count("count", count, SIZE_MAX / 2);
-    if (!status) status = check_array(context, "gate", &gate, 1, count, false, &gate_range);
-    if (!status) status = check_array(context, "up", &up, 1, count, false, &up_range);
-    if (!status) status = check_array(context, "out", &out, 1, count, true, &out_range);
-    if (!status) status = check_in_place("out", &out, &out_range, "gate", &gate, &gate_range);
-    if (!status) status = check_in_place("out", &out, &out_range, "up", &up, &up_range);
+    if (!status) status = check_gate(context, &gate, &up, &out, count);
     if (status) return status;
 
     rsc_plan_entry *entry;
@@ -408,13 +415,7 @@ rosace_status rosace_scale(rosace_context *context, cl_command_queue queue, rosa
 static rosace_status run_gated(rosace_context *context, cl_command_queue queue, const char *what, rosace_status status,
                                cl_int function, float p, float limit, rosace_array gate, rosace_array up, rosace_array out,
                                size_t count, cl_uint num_wait, const cl_event *wait, cl_event *event) {
-    rsc_range gate_range, up_range, out_range;
-    if (!status) status = check_count("count", count, SIZE_MAX / 2);
-    if (!status) status = check_array(context, "gate", &gate, 1, count, false, &gate_range);
-    if (!status) status = check_array(context, "up", &up, 1, count, false, &up_range);
-    if (!status) status = check_array(context, "out", &out, 1, count, true, &out_range);
-    if (!status) status = check_in_place("out", &out, &out_range, "gate", &gate, &gate_range);
-    if (!status) status = check_in_place("out", &out, &out_range, "up", &up, &up_range);
+    if (!status) status = check_gate(context, &gate, &up, &out, count);
     if (status) return status;
 
     rsc_plan_entry *entry;
